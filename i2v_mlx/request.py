@@ -1,0 +1,140 @@
+"""Everything that changes a pixel, in one value. Standard library only: the app builds it, the engine runs it.
+
+Field names are those of diffusers' ``I2VGenXLPipeline.__call__``. The same request with the same model gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .errors import I2VError
+
+Fidelity = Literal["diffusers", "original"]
+
+SIDE_RANGE = (16, 4096)      # pixels
+FRAMES_RANGE = (1, 128)
+STEPS_RANGE = (1, 999)       # 1000 steps would start at an index that the schedule does not have
+FPS_RANGE = (1, 120)
+GUIDANCE_RANGE = (0.0, 100.0)
+SEED_LIMIT = 2**32           # torch's CPU generator uses the low 32 bits
+
+
+@dataclass(frozen=True)
+class Request:
+    """One video.
+
+    Attributes:
+        image: path of the picture.
+        crop: part of the upright picture to use, as fractions (left, top, right, bottom); None for all of it.
+            The centre crop to the video's shape comes after it.
+        target_fps: how fast things move, a condition of the model. It does not set the file's frame rate.
+        clip_skip: layers of the text encoder left out at its end; None for none.
+        fidelity: which reference to follow where the two disagree (DESIGN, "Fidelity").
+    """
+
+    image: str = ""
+    prompt: str = ""
+    negative_prompt: str = ""
+    model: str = "i2vgen-xl"
+    width: int = 1280
+    height: int = 704
+    num_frames: int = 16
+    num_inference_steps: int = 50
+    guidance_scale: float = 9.0
+    target_fps: int = 16
+    seed: int = 0
+    eta: float = 0.0
+    clip_skip: int | None = 1
+    fidelity: Fidelity = "diffusers"
+    crop: tuple[float, float, float, float] | None = None
+
+    def validate(self) -> None:
+        """Raises I2VError if a field is out of its range. Looks at no file."""
+        if not self.image:
+            raise I2VError("image_missing", "There is no picture.", "Give the path of an image file.")
+        check_size(self.width, self.height)
+        check_frames(self.num_frames)
+        check_steps(self.num_inference_steps)
+        check_number("target_fps", self.target_fps, *FPS_RANGE)
+        check_number("guidance_scale", self.guidance_scale, *GUIDANCE_RANGE)
+        check_number("eta", self.eta, 0.0, 1.0)
+        check_number("seed", self.seed, 0, SEED_LIMIT - 1)
+        if self.fidelity not in ("diffusers", "original"):
+            raise I2VError("fidelity_unknown", f"There is no fidelity {self.fidelity!r}.", "Use diffusers or original.")
+        if self.crop is not None:
+            left, top, right, bottom = self.crop
+            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+                raise I2VError("crop_invalid", f"The crop {self.crop} is not inside the picture.",
+                               "Give left, top, right and bottom as fractions from 0 to 1.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, every field."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Request:
+        """The reverse of `to_dict`. Fields that are not there keep their default; unknown ones are refused by name."""
+        if not isinstance(values, dict):
+            raise I2VError("request_invalid", "The settings are not a JSON object.")
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise I2VError("request_invalid", f"Unknown settings: {', '.join(unknown)}.",
+                           "They may come from a newer version of Livestill.")
+        checked = {name: _typed(name, value) for name, value in values.items()}
+        return cls(**checked)
+
+
+def check_size(width: Any, height: Any) -> None:
+    """Raises I2VError unless both sides are multiples of 8 in range."""
+    for name, side in (("width", width), ("height", height)):
+        check_number(name, side, *SIDE_RANGE)
+        if side % 8:
+            nearest = max(SIDE_RANGE[0], round(side / 8) * 8)
+            raise I2VError("size_not_multiple_of_8", f"The {name} is {side}, which is not a multiple of 8.",
+                           f"Use {nearest}.")
+
+
+def check_frames(num_frames: Any) -> None:
+    check_number("num_frames", num_frames, *FRAMES_RANGE)
+
+
+def check_steps(num_inference_steps: Any) -> None:
+    check_number("num_inference_steps", num_inference_steps, *STEPS_RANGE)
+
+
+def check_number(name: str, value: Any, low: float, high: float) -> None:
+    """Raises I2VError ``<name>_out_of_range`` unless low <= value <= high; an integer range wants an integer."""
+    whole = isinstance(low, int)
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value) or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise I2VError(f"{name}_out_of_range", f"{name} is {value!r}.", f"Use {kind} from {low} to {high}.")
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Guards against JSON of the wrong kind, so that a damaged recipe is an error and not a surprise later."""
+    if name == "crop":
+        if value is None:
+            return None
+        if isinstance(value, list | tuple) and len(value) == 4 and all(_is_number(v) for v in value):
+            return tuple(float(v) for v in value)
+    elif name == "clip_skip":
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value
+    elif name in ("image", "prompt", "negative_prompt", "model", "fidelity"):
+        if isinstance(value, str):
+            return value
+    elif name in ("guidance_scale", "eta"):
+        if _is_number(value):
+            return float(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise I2VError("request_invalid", f"The setting {name} has the value {value!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
