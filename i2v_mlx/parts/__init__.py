@@ -1,0 +1,1 @@
+"""The networks around a family's UNet, its sampler and its noise."""

@@ -1,0 +1,457 @@
+"""Prompt and picture in, video out: encode, denoise, decode.
+
+Reference: diffusers 0.42, pipelines/deprecated/i2vgen_xl/pipeline_i2vgen_xl.py. Where that is wrong, this is right: no
+black edge after the crop, every prompt keeps its own picture, the seed covers all noise, pictures of any mode.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from PIL import Image
+
+from .. import device, hub, images
+from ..errors import I2VError
+from ..events import Block, Event, Frame, Notice, Stage, Step
+from ..model_folder import ModelFolder, open_model
+from ..parts.ddim import DDIM, DDIMConfig
+from ..parts.noise import NoiseSource
+from ..parts.tokenizer import Tokenizer
+from ..parts.vae import VAEConfig
+from .blocks import FreeU
+from .config import FIDELITIES, UNetConfig
+from .inputs import Array, Inputs, Picture, check, check_output_type
+from .sampling import Guidance, denoise, from_reference
+from .unet import Conditioning, I2VGenXLUNet
+
+NETWORKS = ("text_encoder", "image_encoder", "unet", "vae")
+
+
+@dataclass
+class I2VGenXLPipelineOutput:
+    """Attributes:
+    frames: one video after another. "pil": lists of PIL images; "np", "mx": (B, F, H, W, 3) float32 in [0, 1];
+        "latent": (B, 4, F, h, w) float32, times the scaling factor.
+    """
+
+    frames: Any
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoders made of the inputs; P prompts.
+
+    Attributes:
+        text, negative_text: (P, 77, D); negative_text is None without guidance.
+        image_embeddings: (P, D) from CLIP.
+        mean, std: (P, h, w, 4), the VAE's posterior of each picture.
+    """
+
+    text: mx.array
+    negative_text: mx.array | None
+    image_embeddings: mx.array
+    mean: mx.array
+    std: mx.array
+
+
+class I2VGenXLPipeline:
+    """I2VGen-XL with the interface of diffusers' pipeline of this name.
+
+    Networks are loaded when they are needed and let go when their stage is over, unless `keep_loaded`. The same call
+    gives the same bytes, whatever ran before it.
+
+    Attributes:
+        fidelity: "diffusers", or "original" for what the weights were trained with (image signal twice, VAE scale
+            0.18215, padding with token 0).
+        keep_loaded: networks stay in memory between calls.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, dtype: mx.Dtype | None = None, fidelity: str = "diffusers", keep_loaded: bool = False
+    ):
+        if fidelity not in FIDELITIES:
+            raise I2VError("fidelity_unknown", f"There is no fidelity {fidelity!r}.", "Use diffusers or original.")
+        self.folder = folder
+        self.dtype = dtype or device.compute_dtype()
+        self.fidelity = fidelity
+        self.keep_loaded = keep_loaded
+        self.unet_config = UNetConfig.from_dict(folder.config("unet"))
+        self.vae_config = VAEConfig.from_dict(folder.config("vae"))
+        self.scheduler = DDIM(DDIMConfig.from_dict(folder.config("scheduler")))
+        self.feature_extractor = folder.config("feature_extractor")
+        self._networks: dict[str, nn.Module] = {}
+        self._held: set[str] = set()  # networks that the user has looked at; they stay as he left them
+        self._freeu: FreeU | None = None
+        self._vae_slicing = False
+        self._vae_tiling = False
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path, dtype: mx.Dtype | str | None = None, fidelity: str = "diffusers",
+        keep_loaded: bool = False,
+    ) -> I2VGenXLPipeline:  # fmt: skip
+        """Opens a model; its networks are loaded by the first call.
+
+        Args:
+            name_or_path: a folder in the hub's layout (float32 or ``fp16`` files) or written by ``convert_weights.py``;
+                a hub id such as "ali-vilab/i2vgen-xl", fetched if it is not there; or "demo", the bundled model.
+            dtype: of UNet and CLIP, "float16" or "float32"; float16 on a GPU and float32 on a CPU unless told. The VAE
+                is float32 always.
+
+        Raises:
+            I2VError: naming what is missing or wrong in the model.
+        """
+        if isinstance(dtype, str):
+            if dtype not in ("float16", "float32"):
+                raise I2VError("dtype_unknown", f"There is no dtype {dtype!r}.", "Use float16 or float32.")
+            dtype = mx.float16 if dtype == "float16" else mx.float32
+        return cls(open_model(hub.resolve(name_or_path, download=True)), dtype, fidelity, keep_loaded)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Writes the model to a new folder, as it was opened."""
+        target = Path(path)
+        if target.exists():
+            raise I2VError("target_exists", f"{target} is there already.", "Give a new folder.")
+        partial = target.with_name(f".{target.name}.part")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            shutil.copytree(self.folder.path, partial)
+            partial.rename(target)
+        except OSError as error:
+            raise I2VError("save_failed", f"The model could not be written to {target}: {error.strerror}.",
+                           "Check the free space and the folder's permissions.") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    # ---------------------------------------------------------------- networks
+
+    @property
+    def text_encoder(self) -> nn.Module:
+        return self._hold("text_encoder")
+
+    @property
+    def image_encoder(self) -> nn.Module:
+        return self._hold("image_encoder")
+
+    @property
+    def unet(self) -> nn.Module:
+        return self._hold("unet")
+
+    @property
+    def vae(self) -> nn.Module:
+        return self._hold("vae")
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer(self.folder.tokenizer, FIDELITIES[self.fidelity].pad_token_id)
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """Every part by the name of its folder. Loads the networks; they stay loaded."""
+        parts = {name: self._hold(name) for name in NETWORKS}
+        return {**parts, "tokenizer": self.tokenizer, "feature_extractor": self.feature_extractor,
+                "scheduler": self.scheduler}
+
+    def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
+        """FreeU (arXiv 2309.11497): s1, s2 scale the skips of the two coarsest up blocks, b1, b2 their backbone."""
+        self._freeu = FreeU(s1, s2, b1, b2)
+
+    def disable_freeu(self) -> None:
+        self._freeu = None
+
+    def enable_vae_slicing(self) -> None:
+        """Pictures and frames go through the VAE one at a time."""
+        self._set_vae(slicing=True)
+
+    def disable_vae_slicing(self) -> None:
+        self._set_vae(slicing=False)
+
+    def enable_vae_tiling(self) -> None:
+        """Large frames go through the VAE in overlapping tiles: less memory, and slightly other pixels."""
+        self._set_vae(tiling=True)
+
+    def disable_vae_tiling(self) -> None:
+        self._set_vae(tiling=False)
+
+    # ---------------------------------------------------------------- running
+
+    def __call__(
+        self,
+        prompt: str | list[str] | None = None,
+        image: Picture | list[Picture] | None = None,
+        height: int | None = 704,
+        width: int | None = 1280,
+        target_fps: int = 16,
+        num_frames: int = 16,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 9.0,
+        negative_prompt: str | list[str] | None = None,
+        eta: float = 0.0,
+        num_videos_per_prompt: int = 1,
+        decode_chunk_size: int | None = 1,
+        generator: Any = None,
+        latents: Array | None = None,
+        prompt_embeds: Array | None = None,
+        negative_prompt_embeds: Array | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        clip_skip: int | None = 1,
+    ) -> I2VGenXLPipelineOutput | tuple[Any]:
+        """Makes `num_videos_per_prompt` videos of each prompt and its picture.
+
+        Args:
+            prompt: what should happen; one text or several.
+            image: a picture for each prompt, or one for all: path, PIL image, or array (H, W, 3) of uint8 or of floats
+                in [0, 1].
+            height, width: pixels, multiples of 8; None for the model's own.
+            target_fps: how the motion was sampled in training, a condition. Sets no output rate.
+            num_inference_steps: 1 to 999.
+            guidance_scale: weight of the prompt (equation 6 of arXiv 2207.12598); at most 1 turns guidance off.
+            eta: share of fresh noise in each step, 0 to 1 (equation 16 of arXiv 2010.02502).
+            decode_chunk_size: frames that go through the VAE together; None for all of a video. Changes memory only.
+            generator: seed for all noise (also a torch.Generator, of which the initial seed counts), or a list with
+                one for each video. None for a random one.
+            latents: (B, 4, F, h, w) to start from instead of noise.
+            prompt_embeds, negative_prompt_embeds: (P, 77, D) as `encode_prompt` returns them, instead of texts.
+            output_type: "pil", "np", "mx" or "latent"; see `I2VGenXLPipelineOutput`.
+            return_dict: False for a tuple with the frames.
+            cross_attention_kwargs: accepted for the reference's sake. There it has one key without a warning,
+                ``scale``, which is ignored; here everything is.
+            clip_skip: layers left out at the end of the text encoder; None for none.
+
+        Raises:
+            I2VError: before anything heavy if an argument is wrong.
+        """
+        check_output_type(output_type)
+        inputs = self.check_inputs(
+            prompt=prompt, image=image, height=height, width=width, target_fps=target_fps, num_frames=num_frames,
+            num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, negative_prompt=negative_prompt,
+            eta=eta, num_videos_per_prompt=num_videos_per_prompt, decode_chunk_size=decode_chunk_size,
+            generator=generator, latents=latents, prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds, clip_skip=clip_skip,
+        )  # fmt: skip
+        result: Any = None
+        pixels: list[np.ndarray] = []
+        for event in self.run(inputs, decode=output_type != "latent"):
+            if isinstance(event, Step):
+                result = event.latents
+            elif isinstance(event, Frame):
+                pixels.append(event.pixels)
+        if output_type != "latent":
+            videos = np.stack(pixels).reshape(inputs.count, num_frames, inputs.height, inputs.width, 3)
+            result = _as(output_type, videos)
+        return I2VGenXLPipelineOutput(frames=result) if return_dict else (result,)
+
+    def check_inputs(self, **arguments: Any) -> Inputs:
+        """The arguments of a call, checked. Raises I2VError; loads nothing."""
+        side = self.unet_config.sample_size * self.latent_size
+        arguments["height"] = arguments["height"] or side
+        arguments["width"] = arguments["width"] or side
+        return check(**arguments, latent_size=self.latent_size)
+
+    @property
+    def latent_size(self) -> int:
+        """Pixels to a latent, along one side: 8 for the released model."""
+        return 2 ** (len(self.vae_config.block_out_channels) - 1)
+
+    def run(self, inputs: Inputs, decode: bool = True) -> Iterator[Event]:
+        """The run as a generator: Stage, Notice, Block, Step and Frame events in the order in which things happen.
+
+        To stop iterating is to cancel; `close` the generator to let go of what it holds at once.
+        """
+        device.set_limits()
+        try:
+            latents = None
+            encoded = yield from self._encode(inputs)
+            for event in self._denoise(inputs, encoded):
+                latents = event.latents if isinstance(event, Step) else latents
+                yield event
+            self._release("unet")
+            if decode and latents is not None:
+                yield from self._decode(inputs, latents)
+        finally:
+            self._release(*NETWORKS)
+
+    def encode_prompt(
+        self,
+        prompt: str | list[str] | None,
+        num_videos_per_prompt: int = 1,
+        negative_prompt: str | list[str] | None = None,
+        prompt_embeds: Array | None = None,
+        negative_prompt_embeds: Array | None = None,
+        clip_skip: int | None = None,
+    ) -> tuple[mx.array, mx.array]:
+        """Texts -> (positive, negative) embeddings, each (P * num_videos_per_prompt, 77, D), a prompt's videos together.
+
+        What is given as embeddings already is only repeated.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        if prompts is None and prompt_embeds is None:
+            raise I2VError("prompt_or_embeds", "There is neither prompt nor prompt_embeds.", "Give one of the two.")
+        positive = self._text(prompts, clip_skip) if prompt_embeds is None else mx.array(prompt_embeds)
+        if negative_prompt_embeds is not None:
+            negative = mx.array(negative_prompt_embeds)
+        else:
+            negatives = [negative_prompt or ""] if not isinstance(negative_prompt, list) else negative_prompt
+            negatives = negatives * positive.shape[0] if len(negatives) == 1 else negatives
+            negative = self._text(negatives, clip_skip)
+        self._release("text_encoder")
+        return tuple(mx.repeat(states, num_videos_per_prompt, axis=0) for states in (positive, negative))  # type: ignore[return-value]
+
+    # ---------------------------------------------------------------- stages
+
+    def _encode(self, inputs: Inputs) -> Iterator[Event]:
+        """Returns `Encoded`. Each encoder is gone before the next comes."""
+        yield Stage("encode")
+        for text in self._dropped(inputs):
+            yield Notice("prompt_cut", f"The prompt is too long; this was left out: {text[:200]}")
+
+        text, negative_text = inputs.prompt_embeds, inputs.negative_prompt_embeds
+        if text is None:
+            text = self._text(inputs.prompts, inputs.clip_skip)
+        if negative_text is None and inputs.guided:
+            negative_text = self._text(inputs.negative_prompts, inputs.clip_skip)
+        self._release("text_encoder")
+
+        extractor = self.feature_extractor
+        pixels = [
+            images.clip_pixels(image, inputs.width, extractor["crop_size"]["width"], extractor["image_mean"],
+                               extractor["image_std"])
+            for image in inputs.images
+        ]  # fmt: skip
+        image_embeddings = self._network("image_encoder")(mx.array(np.concatenate(pixels)).astype(self.dtype))
+        mx.eval(image_embeddings)
+        self._release("image_encoder")
+
+        vae = self._network("vae")
+        moments = [
+            vae.encode(mx.array(images.vae_pixels(image, inputs.width, inputs.height))) for image in inputs.images
+        ]
+        mean, std = (mx.concatenate(parts) for parts in zip(*moments, strict=True))
+        mx.eval(mean, std)
+        self._release("vae")
+        return Encoded(
+            mx.array(text), None if negative_text is None else mx.array(negative_text), image_embeddings, mean, std
+        )
+
+    def _denoise(self, inputs: Inputs, encoded: Encoded) -> Iterator[Block | Step | Stage]:
+        yield Stage("denoise")
+        noise = NoiseSource(inputs.seeds, inputs.count)
+        z_0 = self._image_latents(inputs, encoded, noise)
+        shape = (4, inputs.num_frames, *z_0.shape[1:3])
+        x_T = from_reference(mx.array(noise.draw(shape) if inputs.latents is None else inputs.latents))
+        unet = self._network("unet")
+        guidances = [self._condition(unet, inputs, encoded, b, z_0[b : b + 1]) for b in range(inputs.count)]
+        yield from denoise(
+            unet, self.scheduler, x_T, guidances, inputs.target_fps, inputs.num_inference_steps, inputs.eta, noise,
+            self._freeu,
+        )  # fmt: skip
+
+    def _image_latents(self, inputs: Inputs, encoded: Encoded, noise: NoiseSource) -> mx.array:
+        """(B, h, w, 4), a sample of each picture's posterior, scaled. The first noise that is drawn."""
+        h, w = encoded.mean.shape[1:3]
+        per_picture = noise.draw((4, h, w), len(inputs.images)) if noise.shared else noise.draw((4, h, w))
+        epsilon = mx.array(per_picture).transpose(0, 2, 3, 1)
+        if noise.shared:
+            epsilon = mx.repeat(epsilon, inputs.videos, axis=0)
+        mean, std = (mx.repeat(moment, inputs.videos, axis=0) for moment in (encoded.mean, encoded.std))
+        return self._scaling_factor * (mean + std * epsilon)
+
+    def _condition(
+        self, unet: I2VGenXLUNet, inputs: Inputs, encoded: Encoded, b: int, z_0: mx.array
+    ) -> Guidance:
+        """The conditions of video b. Both branches see the picture's latents; only the positive one its CLIP vector."""
+        p = slice(b // inputs.videos, b // inputs.videos + 1)
+        image_latents = with_ramp(z_0, inputs.num_frames)
+        gain = FIDELITIES[self.fidelity].image_gain
+        embeddings = encoded.image_embeddings[p]
+
+        def condition(text: mx.array, image_embeddings: mx.array) -> Conditioning:
+            conditioning = unet.condition(text[p], image_embeddings, image_latents, gain)
+            mx.eval(conditioning.arrays())
+            return conditioning
+
+        negative = None
+        if encoded.negative_text is not None and inputs.guided:
+            negative = condition(encoded.negative_text, mx.zeros_like(embeddings))
+        return Guidance(condition(encoded.text, embeddings), negative, inputs.guidance_scale)
+
+    def _decode(self, inputs: Inputs, latents: mx.array) -> Iterator[Stage | Frame]:
+        """latents (B, 4, F, h, w)"""
+        yield Stage("decode")
+        vae = self._network("vae")
+        z = from_reference(latents) / self._scaling_factor
+        at_once = inputs.decode_chunk_size or inputs.num_frames
+        done = 0
+        for video in z:
+            for i in range(0, inputs.num_frames, at_once):
+                frames = mx.clip(vae.decode(video[i : i + at_once]) / 2 + 0.5, 0, 1)  # (n, H, W, 3)
+                for pixels in np.array(frames):
+                    done += 1
+                    yield Frame(done, inputs.count * inputs.num_frames, pixels)
+
+    # ---------------------------------------------------------------- within a stage
+
+    @property
+    def _scaling_factor(self) -> float:
+        return FIDELITIES[self.fidelity].vae_scaling_factor or self.vae_config.scaling_factor
+
+    def _text(self, prompts: list[str], clip_skip: int | None) -> mx.array:
+        states = self._network("text_encoder")(mx.array(self.tokenizer.encode(prompts).ids), clip_skip)
+        mx.eval(states)
+        return states
+
+    def _dropped(self, inputs: Inputs) -> list[str]:
+        texts = [text for text in (inputs.prompts, inputs.negative_prompts) if text]
+        return [left for text in texts for left in self.tokenizer.encode(text).dropped if left]
+
+    def _network(self, name: str) -> Any:
+        if name not in self._networks:
+            self._networks[name] = self.folder.load_part(name, self.dtype)
+            if name == "vae":
+                self._set_vae()
+        return self._networks[name]
+
+    def _hold(self, name: str) -> nn.Module:
+        self._held.add(name)
+        return self._network(name)
+
+    def _release(self, *names: str) -> None:
+        if not self.keep_loaded:
+            for name in set(names) - self._held:
+                self._networks.pop(name, None)
+        mx.clear_cache()
+
+    def _set_vae(self, slicing: bool | None = None, tiling: bool | None = None) -> None:
+        self._vae_slicing = self._vae_slicing if slicing is None else slicing
+        self._vae_tiling = self._vae_tiling if tiling is None else tiling
+        vae: Any = self._networks.get("vae")
+        if vae is not None:
+            (vae.enable_slicing if self._vae_slicing else vae.disable_slicing)()
+            (vae.enable_tiling if self._vae_tiling else vae.disable_tiling)()
+
+
+def with_ramp(z_0: mx.array, frames: int) -> mx.array:
+    """(B, h, w, 4) -> (B, F, h, w, 4): the picture's latents, then for frame i the constant i / (F - 1)."""
+    B, h, w, C = z_0.shape
+    if frames == 1:
+        return z_0[:, None]
+    ramp = mx.arange(1, frames, dtype=mx.float32) / (frames - 1)
+    return mx.concatenate([z_0[:, None], mx.broadcast_to(ramp[:, None, None, None], (B, frames - 1, h, w, C))], axis=1)
+
+
+def _as(output_type: str, videos: np.ndarray) -> Any:
+    """videos (B, F, H, W, 3)"""
+    if output_type == "np":
+        return videos
+    if output_type == "mx":
+        return mx.array(videos)
+    return [[Image.fromarray(frame) for frame in video] for video in (videos * 255).round().astype(np.uint8)]

@@ -1,0 +1,38 @@
+"""Group normalisation (arXiv 1803.08494) with torch's grouping: a group is a run of neighbouring channels."""
+
+import mlx.core as mx
+import mlx.nn as nn
+
+
+class GroupNorm(nn.Module):
+    """Normalises over all middle axes and the channels of each group.
+
+    The shape decides what shares statistics: ``(B*F, H, W, C)`` normalises every frame by itself, ``(B, F, L, C)`` all
+    frames of a video together.
+    """
+
+    def __init__(self, num_groups: int, dims: int, eps: float = 1e-5):
+        super().__init__()
+        self.num_groups = num_groups
+        self.eps = eps
+        self.weight = mx.ones((dims,))
+        self.bias = mx.zeros((dims,))
+
+    def __call__(self, x: mx.array, silu: bool = False) -> mx.array:
+        """x (N, ..., C) -> the same shape and dtype; `silu` applies x * sigmoid(x) in the same pass."""
+        N, C = x.shape[0], x.shape[-1]
+        # Per channel first, then over a group's channels: the long reduction keeps its vector axis.
+        x32 = x.reshape(N, -1, C).astype(mx.float32)
+        centred = x32 - self._group_mean(x32.mean(axis=1, keepdims=True))
+        variance = self._group_mean(mx.square(centred).mean(axis=1, keepdims=True))
+        scale = mx.rsqrt(variance + self.eps) * self.weight
+        y = centred * scale + self.bias
+        if silu:
+            y = nn.silu(y)
+        return y.astype(x.dtype).reshape(x.shape)
+
+    def _group_mean(self, per_channel: mx.array) -> mx.array:
+        """(N, 1, C) -> (N, 1, C): every channel gets the mean of its group."""
+        N, _, C = per_channel.shape
+        groups = per_channel.reshape(N, self.num_groups, C // self.num_groups)
+        return mx.broadcast_to(groups.mean(axis=-1, keepdims=True), groups.shape).reshape(N, 1, C)
