@@ -16,8 +16,8 @@ from PIL import Image, ImageCms, UnidentifiedImageError, features
 from .errors import I2VError
 from .files import check_input
 
-# An allow-list, since some of the others start programs: EPS starts Ghostscript.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+# An allow-list, since some of the others start programs: EPS starts Ghostscript. MPO is opened as a JPEG.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 2**26
 MAX_ASPECT = 20
@@ -101,12 +101,11 @@ def centre_crop(image: Image.Image, width: int, height: int) -> Image.Image:
     float division can leave the side that sets the scale one pixel short, which gives a black edge: here that side is
     the target. There, BOX also enlarges, which gives blocks: here BICUBIC does.
     """
-    ratios = image.width / width, image.height / height
-    scale = min(ratios)
-    covering = (width if ratios[0] == scale else max(width, int(image.width // scale)),
-                height if ratios[1] == scale else max(height, int(image.height // scale)))
+    scale = min(image.width / width, image.height / height)
+    covering = _covering(image, width, height, scale)
     if covering[0] * covering[1] > MAX_PIXELS:  # a strip, much enlarged: cut its ends off before and not after
-        return centre_crop(_shorten(image, width, height, scale), width, height)
+        image = _shorten(image, width, height, scale)
+        covering = _covering(image, width, height, scale)
     image = image.resize(covering, Image.Resampling.BOX if scale >= 1 else Image.Resampling.BICUBIC)
     left, top = (covering[0] - width) // 2, (covering[1] - height) // 2
     return image.crop((left, top, left + width, top + height))
@@ -204,10 +203,15 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def _covering(image: Image.Image, width: int, height: int, scale: float) -> tuple[int, int]:
+    return (width if image.width / width == scale else max(width, int(image.width // scale)),
+            height if image.height / height == scale else max(height, int(image.height // scale)))
+
+
 def _shorten(image: Image.Image, width: int, height: int, scale: float) -> Image.Image:
     """The middle of `image`, as much as the target needs and the pixels beside it that BICUBIC reads."""
-    across = min(image.width, math.ceil(width * scale) + 8)
-    down = min(image.height, math.ceil(height * scale) + 8)
+    across = min(image.width, math.ceil(width * scale) + 4)
+    down = min(image.height, math.ceil(height * scale) + 4)
     left, top = (image.width - across) // 2, (image.height - down) // 2
     return image.crop((left, top, left + across, top + down))
 

@@ -1,1 +1,1 @@
-"""I2VGen-XL: cascaded diffusion from a picture and a prompt to a video (arXiv 2311.04145), the released one-stage model."""
+"""I2VGen-XL: cascaded diffusion from picture and prompt to video (arXiv 2311.04145), the released one-stage model."""

@@ -113,7 +113,8 @@ class UpBlock(nn.Module):
             if self.attentions:
                 x = self.temp_attentions[i](self.attentions[i](x, key_values[i]), frames)
         if "upsamplers" in self:
-            x = self.upsamplers[0](x, skips[-1].shape[1:3])  # an odd size on the way down comes back as it was
+            _, H, W, _ = skips[-1].shape
+            x = self.upsamplers[0](x, (H, W))  # an odd size on the way down comes back as it was
         return x
 
 
@@ -126,7 +127,7 @@ def _add_attention(
 
 
 def _freeu(x: mx.array, skip: mx.array, b: float, s: float) -> tuple[mx.array, mx.array]:
-    """Half of the backbone's channels times b; the skip's lowest 2 x 2 frequencies times s (diffusers torch_utils.py)."""
+    """Half of the backbone's channels times b; the skip's lowest 2 x 2 frequencies times s (diffusers)."""
     half = x.shape[-1] // 2
     x = mx.concatenate([b * x[..., :half], x[..., half:]], axis=-1)
     _, H, W, _ = skip.shape

@@ -21,17 +21,17 @@ from .. import device, hub, images
 from ..errors import I2VError
 from ..events import Block, Event, Frame, Notice, Stage, Step
 from ..model_folder import ModelFolder, open_model
+from ..parts.clip_text import CLIPTextConfig, check_clip_skip
 from ..parts.ddim import DDIM, DDIMConfig
 from ..parts.noise import NoiseSource
 from ..parts.tokenizer import Tokenizer
 from ..parts.vae import VAEConfig
 from .blocks import FreeU
 from .config import FIDELITIES, UNetConfig
+from .encoding import Encoded, clip_pixels_config, with_ramp
 from .inputs import Array, Inputs, Picture, check, check_output_type
-from .sampling import Guidance, denoise, from_reference
-from .unet import Conditioning, I2VGenXLUNet
-
-NETWORKS = ("text_encoder", "image_encoder", "unet", "vae")
+from .networks import NETWORKS, Networks
+from .sampling import denoise, from_reference
 
 
 @dataclass
@@ -44,23 +44,6 @@ class I2VGenXLPipelineOutput:
     frames: Any
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """What the encoders made of the inputs; P prompts.
-
-    Attributes:
-        text, negative_text: (P, 77, D); negative_text is None without guidance.
-        image_embeddings: (P, D) from CLIP.
-        mean, std: (P, h, w, 4), the VAE's posterior of each picture.
-    """
-
-    text: mx.array
-    negative_text: mx.array | None
-    image_embeddings: mx.array
-    mean: mx.array
-    std: mx.array
-
-
 class I2VGenXLPipeline:
     """I2VGen-XL with the interface of diffusers' pipeline of this name.
 
@@ -70,7 +53,7 @@ class I2VGenXLPipeline:
     Attributes:
         fidelity: "diffusers", or "original" for what the weights were trained with (image signal twice, VAE scale
             0.18215, padding with token 0).
-        keep_loaded: networks stay in memory between calls.
+        networks: which of them are in memory.
     """
 
     def __init__(
@@ -81,16 +64,14 @@ class I2VGenXLPipeline:
         self.folder = folder
         self.dtype = dtype or device.compute_dtype()
         self.fidelity = fidelity
-        self.keep_loaded = keep_loaded
         self.unet_config = UNetConfig.from_dict(folder.config("unet"))
         self.vae_config = VAEConfig.from_dict(folder.config("vae"))
+        self.text_config = CLIPTextConfig.from_dict(folder.config("text_encoder"))
         self.scheduler = DDIM(DDIMConfig.from_dict(folder.config("scheduler")))
         self.feature_extractor = folder.config("feature_extractor")
-        self._networks: dict[str, nn.Module] = {}
-        self._held: set[str] = set()  # networks that the user has looked at; they stay as he left them
+        self.clip_pixels = clip_pixels_config(self.feature_extractor)
+        self.networks = Networks(folder, self.dtype, keep_loaded)
         self._freeu: FreeU | None = None
-        self._vae_slicing = False
-        self._vae_tiling = False
 
     @classmethod
     def from_pretrained(
@@ -134,19 +115,19 @@ class I2VGenXLPipeline:
 
     @property
     def text_encoder(self) -> nn.Module:
-        return self._hold("text_encoder")
+        return self.networks.hold("text_encoder")
 
     @property
     def image_encoder(self) -> nn.Module:
-        return self._hold("image_encoder")
+        return self.networks.hold("image_encoder")
 
     @property
     def unet(self) -> nn.Module:
-        return self._hold("unet")
+        return self.networks.hold("unet")
 
     @property
     def vae(self) -> nn.Module:
-        return self._hold("vae")
+        return self.networks.hold("vae")
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -155,7 +136,7 @@ class I2VGenXLPipeline:
     @property
     def components(self) -> dict[str, Any]:
         """Every part by the name of its folder. Loads the networks; they stay loaded."""
-        parts = {name: self._hold(name) for name in NETWORKS}
+        parts = {name: self.networks.hold(name) for name in NETWORKS}
         return {**parts, "tokenizer": self.tokenizer, "feature_extractor": self.feature_extractor,
                 "scheduler": self.scheduler}
 
@@ -168,17 +149,21 @@ class I2VGenXLPipeline:
 
     def enable_vae_slicing(self) -> None:
         """Pictures and frames go through the VAE one at a time."""
-        self._set_vae(slicing=True)
+        self.networks.vae_slicing = True
+        self.networks.set_vae()
 
     def disable_vae_slicing(self) -> None:
-        self._set_vae(slicing=False)
+        self.networks.vae_slicing = False
+        self.networks.set_vae()
 
     def enable_vae_tiling(self) -> None:
         """Large frames go through the VAE in overlapping tiles: less memory, and slightly other pixels."""
-        self._set_vae(tiling=True)
+        self.networks.vae_tiling = True
+        self.networks.set_vae()
 
     def disable_vae_tiling(self) -> None:
-        self._set_vae(tiling=False)
+        self.networks.vae_tiling = False
+        self.networks.set_vae()
 
     # ---------------------------------------------------------------- running
 
@@ -255,30 +240,39 @@ class I2VGenXLPipeline:
         side = self.unet_config.sample_size * self.latent_size
         arguments["height"] = arguments["height"] or side
         arguments["width"] = arguments["width"] or side
-        return check(**arguments, latent_size=self.latent_size)
+        inputs = check(**arguments, latent_size=self.latent_size)
+        check_clip_skip(inputs.clip_skip, self.text_config)
+        self.scheduler.timesteps(inputs.num_inference_steps)
+        return inputs
 
     @property
     def latent_size(self) -> int:
         """Pixels to a latent, along one side: 8 for the released model."""
         return 2 ** (len(self.vae_config.block_out_channels) - 1)
 
-    def run(self, inputs: Inputs, decode: bool = True) -> Iterator[Event]:
+    def run(self, inputs: Inputs, decode: bool = True, resume: Step | None = None) -> Iterator[Event]:
         """The run as a generator: Stage, Notice, Block, Step and Frame events in the order in which things happen.
 
         To stop iterating is to cancel; `close` the generator to let go of what it holds at once.
+
+        Args:
+            resume: a step that an earlier run of the same inputs has reached; its `index` and `latents` count.
         """
         device.set_limits()
         try:
-            latents = None
-            encoded = yield from self._encode(inputs)
-            for event in self._denoise(inputs, encoded):
+            latents: Any = resume.latents if resume else None
+            yield Stage("encode")
+            for text in self._dropped(inputs):
+                yield Notice("prompt_cut", f"The prompt is too long; this was left out: {text[:200]}")
+            encoded = self._encode(inputs)
+            for event in self._denoise(inputs, encoded, resume):
                 latents = event.latents if isinstance(event, Step) else latents
                 yield event
-            self._release("unet")
-            if decode and latents is not None:
+            self.networks.release("unet")
+            if decode:
                 yield from self._decode(inputs, latents)
         finally:
-            self._release(*NETWORKS)
+            self.networks.release()
 
     def encode_prompt(
         self,
@@ -289,105 +283,83 @@ class I2VGenXLPipeline:
         negative_prompt_embeds: Array | None = None,
         clip_skip: int | None = None,
     ) -> tuple[mx.array, mx.array]:
-        """Texts -> (positive, negative) embeddings, each (P * num_videos_per_prompt, 77, D), a prompt's videos together.
+        """Texts -> (positive, negative) embeddings, each (P * num_videos_per_prompt, 77, D), in prompt order.
 
         What is given as embeddings already is only repeated.
         """
         prompts = [prompt] if isinstance(prompt, str) else prompt
-        if prompts is None and prompt_embeds is None:
+        if prompt_embeds is not None:
+            positive = mx.array(prompt_embeds)
+        elif prompts is not None:
+            positive = self._text(prompts, clip_skip)
+        else:
             raise I2VError("prompt_or_embeds", "There is neither prompt nor prompt_embeds.", "Give one of the two.")
-        positive = self._text(prompts, clip_skip) if prompt_embeds is None else mx.array(prompt_embeds)
         if negative_prompt_embeds is not None:
             negative = mx.array(negative_prompt_embeds)
         else:
             negatives = [negative_prompt or ""] if not isinstance(negative_prompt, list) else negative_prompt
             negatives = negatives * positive.shape[0] if len(negatives) == 1 else negatives
             negative = self._text(negatives, clip_skip)
-        self._release("text_encoder")
-        return tuple(mx.repeat(states, num_videos_per_prompt, axis=0) for states in (positive, negative))  # type: ignore[return-value]
+        self.networks.release("text_encoder")
+        n = num_videos_per_prompt
+        return mx.repeat(positive, n, axis=0), mx.repeat(negative, n, axis=0)
 
     # ---------------------------------------------------------------- stages
 
-    def _encode(self, inputs: Inputs) -> Iterator[Event]:
-        """Returns `Encoded`. Each encoder is gone before the next comes."""
-        yield Stage("encode")
-        for text in self._dropped(inputs):
-            yield Notice("prompt_cut", f"The prompt is too long; this was left out: {text[:200]}")
-
-        text, negative_text = inputs.prompt_embeds, inputs.negative_prompt_embeds
-        if text is None:
+    def _encode(self, inputs: Inputs) -> Encoded:
+        """Each encoder is gone before the next comes."""
+        text: Any = inputs.prompt_embeds
+        negative_text: Any = inputs.negative_prompt_embeds
+        if inputs.prompts is not None:
             text = self._text(inputs.prompts, inputs.clip_skip)
-        if negative_text is None and inputs.guided:
+        if inputs.negative_prompts is not None and inputs.guided:
             negative_text = self._text(inputs.negative_prompts, inputs.clip_skip)
-        self._release("text_encoder")
+        self.networks.release("text_encoder")
 
-        extractor = self.feature_extractor
-        pixels = [
-            images.clip_pixels(image, inputs.width, extractor["crop_size"]["width"], extractor["image_mean"],
-                               extractor["image_std"])
-            for image in inputs.images
-        ]  # fmt: skip
-        image_embeddings = self._network("image_encoder")(mx.array(np.concatenate(pixels)).astype(self.dtype))
+        pixels = [images.clip_pixels(image, inputs.width, **self.clip_pixels) for image in inputs.images]
+        image_embeddings = self.networks.get("image_encoder")(mx.array(np.concatenate(pixels)).astype(self.dtype))
         mx.eval(image_embeddings)
-        self._release("image_encoder")
+        self.networks.release("image_encoder")
 
-        vae = self._network("vae")
-        moments = [
-            vae.encode(mx.array(images.vae_pixels(image, inputs.width, inputs.height))) for image in inputs.images
-        ]
-        mean, std = (mx.concatenate(parts) for parts in zip(*moments, strict=True))
-        mx.eval(mean, std)
-        self._release("vae")
+        vae = self.networks.get("vae")
+        means, stds = [], []
+        for image in inputs.images:
+            mean, std = vae.encode(mx.array(images.vae_pixels(image, inputs.width, inputs.height)))
+            mx.eval(mean, std)
+            means.append(mean)
+            stds.append(std)
+        self.networks.release("vae")
         return Encoded(
-            mx.array(text), None if negative_text is None else mx.array(negative_text), image_embeddings, mean, std
+            text=mx.array(text),
+            negative_text=None if negative_text is None else mx.array(negative_text),
+            image_embeddings=image_embeddings,
+            mean=mx.concatenate(means),
+            std=mx.concatenate(stds),
         )
 
-    def _denoise(self, inputs: Inputs, encoded: Encoded) -> Iterator[Block | Step | Stage]:
+    def _denoise(self, inputs: Inputs, encoded: Encoded, resume: Step | None) -> Iterator[Block | Step | Stage]:
         yield Stage("denoise")
         noise = NoiseSource(inputs.seeds, inputs.count)
-        z_0 = self._image_latents(inputs, encoded, noise)
+        z_0 = self._scaling_factor * encoded.image_latents(noise, inputs.videos)
         shape = (4, inputs.num_frames, *z_0.shape[1:3])
-        x_T = from_reference(mx.array(noise.draw(shape) if inputs.latents is None else inputs.latents))
-        unet = self._network("unet")
-        guidances = [self._condition(unet, inputs, encoded, b, z_0[b : b + 1]) for b in range(inputs.count)]
-        yield from denoise(
-            unet, self.scheduler, x_T, guidances, inputs.target_fps, inputs.num_inference_steps, inputs.eta, noise,
-            self._freeu,
-        )  # fmt: skip
-
-    def _image_latents(self, inputs: Inputs, encoded: Encoded, noise: NoiseSource) -> mx.array:
-        """(B, h, w, 4), a sample of each picture's posterior, scaled. The first noise that is drawn."""
-        h, w = encoded.mean.shape[1:3]
-        per_picture = noise.draw((4, h, w), len(inputs.images)) if noise.shared else noise.draw((4, h, w))
-        epsilon = mx.array(per_picture).transpose(0, 2, 3, 1)
-        if noise.shared:
-            epsilon = mx.repeat(epsilon, inputs.videos, axis=0)
-        mean, std = (mx.repeat(moment, inputs.videos, axis=0) for moment in (encoded.mean, encoded.std))
-        return self._scaling_factor * (mean + std * epsilon)
-
-    def _condition(
-        self, unet: I2VGenXLUNet, inputs: Inputs, encoded: Encoded, b: int, z_0: mx.array
-    ) -> Guidance:
-        """The conditions of video b. Both branches see the picture's latents; only the positive one its CLIP vector."""
-        p = slice(b // inputs.videos, b // inputs.videos + 1)
-        image_latents = with_ramp(z_0, inputs.num_frames)
+        start = noise.draw(shape) if inputs.latents is None else inputs.latents
+        x_t = from_reference(mx.array(resume.latents if resume else start))
+        unet = self.networks.get("unet")
         gain = FIDELITIES[self.fidelity].image_gain
-        embeddings = encoded.image_embeddings[p]
-
-        def condition(text: mx.array, image_embeddings: mx.array) -> Conditioning:
-            conditioning = unet.condition(text[p], image_embeddings, image_latents, gain)
-            mx.eval(conditioning.arrays())
-            return conditioning
-
-        negative = None
-        if encoded.negative_text is not None and inputs.guided:
-            negative = condition(encoded.negative_text, mx.zeros_like(embeddings))
-        return Guidance(condition(encoded.text, embeddings), negative, inputs.guidance_scale)
+        image_latents = with_ramp(z_0, inputs.num_frames)
+        guidances = [
+            encoded.guidance(unet, b // inputs.videos, image_latents[b : b + 1], inputs.guidance_scale, gain)
+            for b in range(inputs.count)
+        ]
+        yield from denoise(
+            unet, self.scheduler, x_t, guidances, inputs.target_fps, inputs.num_inference_steps, inputs.eta, noise,
+            self._freeu, steps_done=resume.index if resume else 0,
+        )  # fmt: skip
 
     def _decode(self, inputs: Inputs, latents: mx.array) -> Iterator[Stage | Frame]:
         """latents (B, 4, F, h, w)"""
         yield Stage("decode")
-        vae = self._network("vae")
+        vae = self.networks.get("vae")
         z = from_reference(latents) / self._scaling_factor
         at_once = inputs.decode_chunk_size or inputs.num_frames
         done = 0
@@ -405,47 +377,15 @@ class I2VGenXLPipeline:
         return FIDELITIES[self.fidelity].vae_scaling_factor or self.vae_config.scaling_factor
 
     def _text(self, prompts: list[str], clip_skip: int | None) -> mx.array:
-        states = self._network("text_encoder")(mx.array(self.tokenizer.encode(prompts).ids), clip_skip)
+        tokenizer = self.tokenizer
+        tokenizer.check(self.text_config.max_position_embeddings, self.text_config.vocab_size)
+        states = self.networks.get("text_encoder")(mx.array(tokenizer.encode(prompts).ids), clip_skip)
         mx.eval(states)
         return states
 
     def _dropped(self, inputs: Inputs) -> list[str]:
         texts = [text for text in (inputs.prompts, inputs.negative_prompts) if text]
         return [left for text in texts for left in self.tokenizer.encode(text).dropped if left]
-
-    def _network(self, name: str) -> Any:
-        if name not in self._networks:
-            self._networks[name] = self.folder.load_part(name, self.dtype)
-            if name == "vae":
-                self._set_vae()
-        return self._networks[name]
-
-    def _hold(self, name: str) -> nn.Module:
-        self._held.add(name)
-        return self._network(name)
-
-    def _release(self, *names: str) -> None:
-        if not self.keep_loaded:
-            for name in set(names) - self._held:
-                self._networks.pop(name, None)
-        mx.clear_cache()
-
-    def _set_vae(self, slicing: bool | None = None, tiling: bool | None = None) -> None:
-        self._vae_slicing = self._vae_slicing if slicing is None else slicing
-        self._vae_tiling = self._vae_tiling if tiling is None else tiling
-        vae: Any = self._networks.get("vae")
-        if vae is not None:
-            (vae.enable_slicing if self._vae_slicing else vae.disable_slicing)()
-            (vae.enable_tiling if self._vae_tiling else vae.disable_tiling)()
-
-
-def with_ramp(z_0: mx.array, frames: int) -> mx.array:
-    """(B, h, w, 4) -> (B, F, h, w, 4): the picture's latents, then for frame i the constant i / (F - 1)."""
-    B, h, w, C = z_0.shape
-    if frames == 1:
-        return z_0[:, None]
-    ramp = mx.arange(1, frames, dtype=mx.float32) / (frames - 1)
-    return mx.concatenate([z_0[:, None], mx.broadcast_to(ramp[:, None, None, None], (B, frames - 1, h, w, C))], axis=1)
 
 
 def _as(output_type: str, videos: np.ndarray) -> Any:

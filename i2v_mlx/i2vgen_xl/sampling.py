@@ -27,14 +27,14 @@ class Guidance:
 
 def denoise(
     unet: I2VGenXLUNet, scheduler: DDIM, x_t: mx.array, guidances: list[Guidance], fps: int, steps: int,
-    eta: float, noise: NoiseSource, freeu: FreeU | None = None,
+    eta: float, noise: NoiseSource, freeu: FreeU | None = None, steps_done: int = 0,
 ) -> Iterator[Block | Step]:  # fmt: skip
     """Yields after every block and every step.
 
     The videos take turns within a step, and so do the two branches of a video: half the memory, and no slower.
 
     Args:
-        x_t: (B, F, h, w, 4) float32 at the first timestep.
+        x_t: (B, F, h, w, 4) float32 at the first timestep, or after `steps_done` steps of an earlier run.
         guidances: one for each of the B videos.
 
     Raises:
@@ -46,6 +46,9 @@ def denoise(
     block_count = unet.block_count * sum(1 if g.negative is None else 2 for g in guidances)
 
     for i, t in enumerate(timesteps):
+        z = noise.draw(_frames_first(x_t)).swapaxes(1, 2) if eta > 0 else None  # drawn for steps of the past too
+        if i < steps_done:
+            continue
         started = time.perf_counter()
         done = 0
         predictions = []
@@ -54,15 +57,16 @@ def denoise(
             for conditioning in (guidance.negative, guidance.positive):
                 if conditioning is None:
                     continue
-                for output in unet.blocks(x_t[b : b + 1], embeddings[i : i + 1], conditioning, freeu):
+                for v in unet.blocks(x_t[b : b + 1], embeddings[i : i + 1], conditioning, freeu):
                     done += 1
                     yield Block(done, block_count)
-                branches.append(output)
-            v = branches[0] if len(branches) == 1 else branches[0] + guidance.scale * (branches[1] - branches[0])
-            predictions.append(v)
+                    if v is not None:
+                        branches.append(v)
+            negative, positive = branches[0], branches[-1]
+            predictions.append(negative + guidance.scale * (positive - negative))
 
-        z = from_reference(mx.array(noise.draw(_frames_first(x_t)).swapaxes(1, 2))) if eta > 0 else None
-        x_t, x_0 = scheduler.step(mx.concatenate(predictions), x_t, t, steps, eta, z)
+        fresh = None if z is None else from_reference(mx.array(z))
+        x_t, x_0 = scheduler.step(mx.concatenate(predictions), x_t, t, steps, eta, fresh)
         mx.eval(x_t, x_0)
         check_finite(x_t, i + 1)
         latents, clean = to_reference(x_t), to_reference(x_0)
@@ -74,7 +78,7 @@ def check_finite(x_t: mx.array, step: int) -> None:
     """A GPU that fails may answer with NaN or with one constant; neither is worth the rest of the run."""
     if not mx.isfinite(x_t).all().item():
         what = "numbers that are not finite"
-    elif mx.std(x_t).item() < 1e-6:
+    elif float(mx.std(x_t)) < 1e-6:
         what = "a constant picture"
     else:
         return

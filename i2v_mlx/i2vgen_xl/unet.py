@@ -40,8 +40,8 @@ class Conditioning:
 
     def arrays(self) -> list[mx.array]:
         """Everything in it, to be evaluated at once."""
-        pairs = [*sum(self.down, []), *self.mid, *sum(self.up, [])]
-        return [self.detail, *(array for pair in pairs for array in pair)]
+        key_values = [pair for block in [*self.down, self.mid, *self.up] for pair in block]
+        return [self.detail, *(array for pair in key_values for array in pair)]
 
 
 class ImageLatentsTemporalEncoder(nn.Module):
@@ -162,12 +162,13 @@ class I2VGenXLUNet(nn.Module):
     def __call__(self, x_t: mx.array, emb: mx.array, conditioning: Conditioning) -> mx.array:
         """x_t (B, F, h, w, 4) float32, emb (B or 1, 4 C_0) -> v (B, F, h, w, 4) float32."""
         *_, v = self.blocks(x_t, emb, conditioning)
+        assert v is not None
         return v
 
     def blocks(
         self, x_t: mx.array, emb: mx.array, conditioning: Conditioning, freeu: FreeU | None = None
-    ) -> Iterator[mx.array]:
-        """The same as `__call__`, yielding each block's evaluated output; the last is v.
+    ) -> Iterator[mx.array | None]:
+        """The same as `__call__`, block by block: yields None after each, and v at last.
 
         Evaluation per block bounds memory to one block's temporaries, and whoever iterates can stop between blocks.
         """
@@ -177,26 +178,31 @@ class I2VGenXLUNet(nn.Module):
         x = mx.concatenate([x_t.astype(dtype), conditioning.detail], axis=-1)  # (B, F, h, w, 8)
         x = self.conv_in(x.reshape(B * F, h, w, -1))
         x = self.transformer_in(x, F)
-        yield _evaluated(x)
+        mx.eval(x)
+        yield None
 
         skips = [x]
         for down, key_values in zip(self.down_blocks, conditioning.down, strict=True):
             x = down(x, emb, key_values, F, skips)
-            yield _evaluated(x)
+            mx.eval(x)
+            yield None
 
         x = self.mid_block(x, emb, conditioning.mid, F)
-        yield _evaluated(x)
+        mx.eval(x)
+        yield None
 
         for i, (up, key_values) in enumerate(zip(self.up_blocks, conditioning.up, strict=True)):
             x = up(x, emb, key_values, F, skips, freeu.stage(i) if freeu else None)
-            yield _evaluated(x)
+            mx.eval(x)
+            yield None
 
-        v = self.conv_out(self.conv_norm_out(x, silu=True)).reshape(B, F, h, w, -1)
-        yield _evaluated(v.astype(mx.float32))
+        v = self.conv_out(self.conv_norm_out(x, silu=True)).reshape(B, F, h, w, -1).astype(mx.float32)
+        mx.eval(v)
+        yield v
 
 
 def adaptive_average_pool(x: mx.array, side: int) -> mx.array:
-    """x (N, H, W, C) -> (N, side, side, C). Bin i of n averages floor(i n / side) .. ceil((i + 1) n / side), as in torch."""
+    """x (N, H, W, C) -> (N, side, side, C). Bin i averages floor(i n / side) .. ceil((i + 1) n / side), as in torch."""
 
     def bins(n: int) -> mx.array:
         i = mx.arange(side)[:, None]
@@ -212,9 +218,4 @@ def adaptive_average_pool(x: mx.array, side: int) -> mx.array:
 def _sequence(modules: list, x: mx.array) -> mx.array:
     for module in modules:
         x = module(x)
-    return x
-
-
-def _evaluated(x: mx.array) -> mx.array:
-    mx.eval(x)
     return x

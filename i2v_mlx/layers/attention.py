@@ -5,8 +5,8 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
-# Elements of the largest intermediate array of one dispatch: attention scores (never stored by Metal's fused kernel, but
-# its work is in proportion) and the inner layer of the feed-forward. Keeps a dispatch well under a second on an M1,
+# Elements of the largest intermediate array of one dispatch: attention scores (Metal's fused kernel never stores them,
+# but its work is in proportion) and the inner layer of the feed-forward. Keeps a dispatch well under a second on an M1,
 # where macOS would end it after a few, and 256 MB in float16.
 CHUNK_ELEMENTS = 2**27
 

@@ -43,10 +43,10 @@ class DDIMConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DDIMConfig:
-        """From scheduler_config.json, whose missing values have the reference's defaults and not the released model's."""
+        """From scheduler_config.json. What is missing there has the reference's default, not the released model's."""
         if values.get("thresholding") or values.get("trained_betas") is not None:
-            raise I2VError("config_invalid", "The scheduler uses thresholding or trained_betas, which are not supported.")
-        reference = {
+            raise I2VError("config_invalid", "The scheduler uses thresholding or trained_betas, unknown here.")
+        reference: dict[str, Any] = {
             "beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False,
             "steps_offset": 0, "clip_sample": True,
         }  # fmt: skip
@@ -108,7 +108,7 @@ class DDIM:
 
         sigma = eta * math.sqrt(self.variance(t, t_prev))
         x_prev = math.sqrt(a_prev) * x_0 + math.sqrt(1 - a_prev - sigma**2) * epsilon
-        if sigma > 0:
+        if sigma > 0 and noise is not None:
             x_prev = x_prev + sigma * noise
         return x_prev, x_0
 

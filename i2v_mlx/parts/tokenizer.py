@@ -56,7 +56,9 @@ class Tokenizer:
             )
         try:
             config = json.loads((self.folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-            self.max_length = int(config["model_max_length"])
+            self.max_length = config["model_max_length"]
+            if not 3 <= self.max_length <= 2**16:  # transformers writes 1e30 for "no limit"
+                raise ValueError(self.max_length)
         except (ValueError, KeyError, TypeError) as error:
             raise self._unreadable() from error
 

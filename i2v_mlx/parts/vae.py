@@ -18,9 +18,9 @@ from .vae_tiling import tiled
 
 EPS = 1e-6
 
-# Elements of the widest activation, 1 GB in float32: frames beyond it wait their turn, so that memory stays bounded and
-# no GPU dispatch runs for seconds. One frame of 1280x704.
-ACTIVATION_ELEMENTS = 2**28
+# Elements of the widest activation, 256 MB in float32: frames beyond it wait their turn, so that memory stays bounded
+# and no GPU dispatch runs for seconds. Four frames of 256x256, one of 512x320; one of anything larger.
+ACTIVATION_ELEMENTS = 2**26
 
 # Elements of a block of attention scores. Metal has no fused kernel for one head of 512: the scores exist, in 128 MB.
 SCORE_ELEMENTS = 2**25
@@ -182,7 +182,7 @@ class AutoencoderKL(nn.Module):
     """Pixels (B, H, W, 3) in [-1, 1] to latents (B, h, w, 4) of an eighth of the side, and back.
 
     Latents are the network's own: the caller multiplies by ``config.scaling_factor`` after `encode` and divides before
-    `decode`. Frames go through a few at a time, as many as memory allows.
+    `decode`. Frames go through a few at a time, or one by one when they are large: `ACTIVATION_ELEMENTS`.
     """
 
     def __init__(self, config: VAEConfig):
