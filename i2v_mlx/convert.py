@@ -28,7 +28,7 @@ from .model_folder import FAMILY, FORMAT, WEIGHTS, ModelFolder, open_model
 from .weights import GROUP_SIZE, parameters, size_in
 from .weights import quantize as quantize_layers
 
-DTYPES = {"float16": mx.float16, "float32": mx.float32}
+DTYPES = ("float16", "float32")
 BITS = (8, 4)
 
 Progress = Callable[[str, int, int], None]
@@ -61,7 +61,7 @@ def convert_weights(source: str | Path, target: str | Path, dtype: str = "float1
     model = open_model(folder)
     if model.bits is not None:
         raise I2VError("already_quantized", f"{source} is quantised already.", "Convert the original model.")
-    check_output(target, folder=True, needed_bytes=_size(model, DTYPES[dtype], quantize))
+    check_output(target, folder=True, needed_bytes=_size(model, getattr(mx, dtype), quantize))
     name = hub.full_name(source) or folder.resolve().name  # no path: it may name a person, and models are passed on
     try:
         with atomic(target) as partial:
@@ -81,7 +81,7 @@ def _write(model: ModelFolder, folder: Path, source: str, dtype: str, bits: int 
     for index, (name, part) in enumerate(PARTS.items(), 1):
         if progress is not None:
             progress(name, index, len(PARTS))
-        module = model.load_part(name, DTYPES[dtype])
+        module = model.load_part(name, getattr(mx, dtype))
         if bits is not None:
             quantize_layers(module, part.quantized, bits)
         with (folder / name / WEIGHTS).open("wb") as file:

@@ -18,9 +18,7 @@ MAX_LINE_BYTES = 16 * 2**20
 
 STAGES = ("load", "encode", "denoise", "decode", "write")
 
-
-def _in_process() -> Any:
-    return field(default=None, repr=False, compare=False, metadata={"in_process": True})
+IN_PROCESS = {"in_process": True}
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Step:
 
     Attributes:
         latents: (B, 4, F, h, w) float32, x at the next timestep: what a checkpoint needs.
-        clean_latents: (B, 4, F, h, w) float32, the predicted x_0 (equation 12 of arXiv 2010.02502): what a preview shows.
+        clean_latents: (B, 4, F, h, w) float32, the predicted x_0 (equation 12 of arXiv 2010.02502), for previews.
         preview: for the wire: {"width", "height", "frames", "rgb": base64 of frames x height x width x 3 bytes}.
     """
 
@@ -78,8 +76,8 @@ class Step:
     count: int
     seconds: float = 0.0
     preview: dict[str, Any] | None = field(default=None, repr=False)
-    latents: Any = _in_process()
-    clean_latents: Any = _in_process()
+    latents: Any = field(default=None, repr=False, compare=False, metadata=IN_PROCESS)
+    clean_latents: Any = field(default=None, repr=False, compare=False, metadata=IN_PROCESS)
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Frame:
 
     index: int
     count: int
-    pixels: Any = _in_process()
+    pixels: Any = field(default=None, repr=False, compare=False, metadata=IN_PROCESS)
 
 
 @dataclass(frozen=True)

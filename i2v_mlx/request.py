@@ -1,6 +1,7 @@
 """Everything that changes a pixel, in one value. Standard library only: the app builds it, the engine runs it.
 
-Field names are those of diffusers' ``I2VGenXLPipeline.__call__``. The same request with the same model gives the same bytes.
+Field names are those of diffusers' ``I2VGenXLPipeline.__call__``. The same request with the same model makes the same
+bytes.
 """
 
 from __future__ import annotations

@@ -43,15 +43,16 @@ _ARGUMENTS = {
 class Writer:
     """Takes the frames of one video; made by `open_writer`."""
 
-    def __init__(self, encoder: _Encoder, width: int, height: int):
-        self._encoder, self._shape = encoder, (height, width, 3)
+    def __init__(self, encoder: _Encoder, path: Path, width: int, height: int):
+        self._encoder, self._path, self._shape = encoder, path, (height, width, 3)
         self.frames = 0
 
     def write(self, frame: np.ndarray) -> None:
         """`frame` is (H, W, 3) uint8. Raises I2VError ``disk_full``, ``output_unwritable``, ``encoder_failed``."""
         if frame.shape != self._shape or frame.dtype != np.uint8:
             raise ValueError(f"a frame of {frame.shape} {frame.dtype} instead of {self._shape} uint8")
-        self._encoder.write(frame)
+        with _writing(self._path):
+            self._encoder.write(frame)
         self.frames += 1
 
 
@@ -88,13 +89,15 @@ def open_writer(
     check_target(path, fps, codec)
     container, path = container_of(path), Path(path)
     with atomic(path) as part:
-        encoder = _encoder(part, path.name, width, height, fps, recipe_json, codec or CODECS[container][0])
-        writer = Writer(encoder, width, height)
+        with _writing(path):
+            encoder = _encoder(part, path.name, width, height, fps, recipe_json, codec or CODECS[container][0])
+        writer = Writer(encoder, path, width, height)
         try:
             yield writer
             if not writer.frames:
                 raise I2VError("frames_missing", "There are no frames to write.")
-            encoder.finish()
+            with _writing(path):
+                encoder.finish()
         except BaseException:
             encoder.abort()
             raise
@@ -151,6 +154,14 @@ def _export(frames: Iterable[Any], path: str | None, suffix: str, fps: float) ->
 def _to_uint8(frame: Any) -> np.ndarray:
     pixels = np.asarray(frame.convert("RGB") if isinstance(frame, Image.Image) else frame)
     return pixels if pixels.dtype == np.uint8 else (pixels * 255).round().clip(0, 255).astype(np.uint8)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise output_error(error, path) from error
 
 
 def _verify(part: Path, container: str, frames: int, fps: float, recipe_json: str | None) -> None:
@@ -226,12 +237,9 @@ class _Webp:
         exif = Image.Exif()
         if self._recipe is not None:
             exif[DESCRIPTION] = self._recipe.encode()
-        try:
-            self._frames[0].save(
-                self._part, "WEBP", save_all=True, append_images=self._frames[1:], quality=85, method=4, loop=0,
-                duration=[end - start for start, end in itertools.pairwise(times)], exif=exif)
-        except OSError as error:
-            raise output_error(error, self._part) from error
+        self._frames[0].save(
+            self._part, "WEBP", save_all=True, append_images=self._frames[1:], quality=85, method=4, loop=0,
+            duration=[end - start for start, end in itertools.pairwise(times)], exif=exif)
 
     def abort(self) -> None:
         self._frames.clear()
@@ -247,11 +255,8 @@ class _Pngs:
 
     def write(self, frame: np.ndarray) -> None:
         self._count += 1
-        try:
-            self._part.mkdir(exist_ok=True)
-            Image.fromarray(frame).save(self._part / f"{self._name}_{self._count:04d}.png", pnginfo=self._text)
-        except OSError as error:
-            raise output_error(error, self._part) from error
+        self._part.mkdir(exist_ok=True)
+        Image.fromarray(frame).save(self._part / f"{self._name}_{self._count:04d}.png", pnginfo=self._text)
 
     def finish(self) -> None:
         pass
@@ -262,7 +267,9 @@ class _Pngs:
 
 def _add_gif_comment(path: Path, text: str) -> None:
     """ffmpeg writes no comment into a gif: a comment extension (GIF89a, section 24) goes in before the first frame."""
-    data, comment = path.read_bytes(), text.encode()
+    data, comment = path.read_bytes() if path.exists() else b"", text.encode()
+    if not data.startswith(b"GIF89a") or len(data) < 14:
+        raise I2VError("encoder_failed", "ffmpeg has written something that is not a gif.", "Try another format.")
     start = 13 + (3 * 2 ** ((data[10] & 7) + 1) if data[10] & 0x80 else 0)  # header, global palette
     if data[start:].startswith(b"\x21\xff\x0bNETSCAPE2.0"):  # the loop count has to stay first
         start += 19

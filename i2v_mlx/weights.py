@@ -33,11 +33,11 @@ MAX_HEADER_BYTES = 4 * 2**20   # the largest released header has 0.2 MB; parsed 
 MAX_SIDE = 2**31 - 1           # MLX counts a side in 32 bits
 EVAL_BYTES = 256 * 2**20       # tensors are read, converted and released in batches of about this size
 GROUP_SIZE = 64                # weights that share one scale when quantised
+INFINITY = {mx.float16: 0x7C00, mx.bfloat16: 0x7F80, mx.float32: 0x7F800000}  # as bits
 
 AGAIN = "Download or convert the model again."
 
 FLOATS = ("F16", "BF16", "F32")
-INFINITY = {mx.float16: (0x7C00, 0x8000), mx.bfloat16: (0x7F80, 0x8000), mx.float32: (0x7F800000, 0x80000000)}  # , sign
 PACKED = "U32"                 # how MLX stores quantised weights
 
 
@@ -267,8 +267,9 @@ def _evaluate(batch: dict[str, mx.array], file: Path) -> None:
     largest = {name: _largest_bits(x) for name, x in batch.items() if x.dtype != mx.uint32}
     mx.eval(batch, largest)
     for name, (positive, negative) in largest.items():
-        infinity, sign = INFINITY[batch[name].dtype]
-        if positive.item() >= infinity or negative.item() >= sign | infinity:
+        infinity = INFINITY[batch[name].dtype]
+        sign = 1 << (8 * batch[name].itemsize - 1)
+        if cast(int, positive.item()) >= infinity or cast(int, negative.item()) >= sign | infinity:
             kind = str(batch[name].dtype).removeprefix("mlx.core.")
             raise I2VError("weights_not_finite", f"{_where(file)}: the tensor {name} holds values that are NaN or "
                            f"infinite in {kind}.", AGAIN if kind == "float32" else "float32 may be able to hold them.")

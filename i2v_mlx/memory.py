@@ -1,0 +1,67 @@
+"""How much memory a run will take, before it is started, and what fits if it does not.
+
+An estimate from the sizes of the largest arrays, stage by stage; the factors are measured (benchmarks/memory.py).
+"""
+
+from __future__ import annotations
+
+from . import device
+from .errors import I2VError
+from .i2vgen_xl.config import UNetConfig
+from .i2vgen_xl.pipeline import I2VGenXLPipeline
+from .layers.attention import CHUNK_ELEMENTS
+from .parts.vae import VAEConfig
+
+SIZES = ((1280, 704), (1024, 576), (768, 448), (640, 384), (512, 320), (448, 256), (320, 192), (256, 144))
+
+# Float32 arrays as large as the widest input of a residual block that are alive at once while it is normalised.
+NORM_COPIES = 3
+# Float32 arrays as large as the VAE's widest activation that are alive at once; a CPU unfolds 3x3 convolutions.
+VAE_COPIES = {"gpu": 5, "cpu": 21}
+UNFOLDED = {"gpu": 0, "cpu": 9}
+
+
+def check(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -> int:
+    """The estimated peak in bytes. Raises I2VError ``memory_too_small`` naming sizes that fit."""
+    available = device.memory_bytes()
+    peak = estimate(pipeline, width, height, frames)
+    if peak <= available:
+        return peak
+    fitting = [f"{w}x{h}" for w, h in SIZES if w * h < width * height and estimate(pipeline, w, h, frames) <= available]
+    hint = f"Sizes that fit: {', '.join(fitting[:3])}." if fitting else "Use fewer frames or a quantised model."
+    raise I2VError("memory_too_small", f"{width}x{height} with {frames} frames needs about {peak / 2**30:.1f} GB; "
+                   f"{available / 2**30:.1f} GB can be used.", hint)
+
+
+def estimate(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -> int:
+    """Peak bytes of the hungriest stage; each has only its own network in memory, unless the pipeline keeps them."""
+    kind = "gpu" if device.on_gpu() else "cpu"
+    weights = pipeline.folder.weight_bytes(pipeline.dtype)
+    h, w = height // pipeline.latent_size, width // pipeline.latent_size
+    denoise = unet_bytes(pipeline.unet_config, frames, h, w, pipeline.dtype.size, kind)
+    decode = vae_bytes(pipeline.vae_config, width, height, kind)
+    if pipeline.networks.keep:
+        return sum(weights.values()) + max(denoise, decode)
+    return max(weights["text_encoder"], weights["image_encoder"], weights["unet"] + denoise, weights["vae"] + decode)
+
+
+def unet_bytes(config: UNetConfig, frames: int, h: int, w: int, item: int, kind: str) -> int:
+    """Skips of all levels, and the temporaries of the widest residual block, which is at the finest level."""
+    channels = config.block_out_channels
+    skips = 0
+    rows, columns = h, w
+    for level, C in enumerate(channels):
+        positions = frames * rows * columns
+        entering = channels[max(level - 1, 0)]
+        skips += positions * (entering + config.layers_per_block * C) * item
+        rows, columns = (rows + 1) // 2, (columns + 1) // 2
+    positions = frames * h * w
+    widest = positions * (channels[min(1, len(channels) - 1)] + channels[0])
+    feed_forward = min(CHUNK_ELEMENTS, positions * 8 * max(channels[0], 8 * config.head_dim)) * item * 2
+    return skips + widest * (item + 4 * (NORM_COPIES + UNFOLDED[kind])) + feed_forward
+
+
+def vae_bytes(config: VAEConfig, width: int, height: int, kind: str) -> int:
+    """One frame at full size, in the widest channels that are used there."""
+    channels = config.block_out_channels
+    return width * height * channels[min(1, len(channels) - 1)] * 4 * VAE_COPIES[kind]
