@@ -1,0 +1,168 @@
+"""The command line as a user meets it: a process, its files, its exit code, what it says."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from i2v_mlx.frames import probe, read_frames, read_recipe
+
+SMALL = ["--size", "64x48", "--frames", "3", "--steps", "2", "--seed", "5"]
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_model):
+    """A folder with a picture and the tiny model in it."""
+    (tmp_path / "model").symlink_to(tiny_model[1])
+    draw = np.random.default_rng(0)
+    pixels = Image.fromarray(draw.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    pixels.resize((120, 90), Image.Resampling.BICUBIC).save(tmp_path / "picture.png")
+    return tmp_path
+
+
+def run(folder: Path, *args: str, **more) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "i2v_mlx", *args], cwd=folder, capture_output=True, text=True, timeout=120, **more
+    )
+
+
+def generate(folder: Path, *args: str) -> subprocess.CompletedProcess:
+    return run(folder, "generate", "picture.png", "--model", "model", "--prompt", "a cat runs", *SMALL, *args)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"model", "picture.png"}
+
+
+@pytest.mark.parametrize("output", ["clip.mp4", "clip.mov", "clip.gif", "clip.webp", "clip"])
+def test_every_kind_of_file_carries_its_recipe(folder, output):
+    done = generate(folder, "-o", output, "--negative-prompt", 'blurry "=;#\\', "--playback-fps", "10")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, output, "")
+    assert files(folder) == {output}
+    made = read_recipe(folder / output)
+    assert made["request"]["negative_prompt"] == 'blurry "=;#\\' and made["request"]["seed"] == 5
+    assert str(folder) not in str(made)
+    video = probe(folder / output)
+    assert (video.width, video.height, video.frames, video.fps) == (64, 48, 3, 10)
+
+
+def test_a_video_is_repeated_from_its_recipe(folder):
+    assert generate(folder, "-o", "clip.mp4").returncode == 0
+    assert run(folder, "generate", "--from", "clip.mp4", "-o", "again.mp4").returncode == 0
+    assert (folder / "again.mp4").read_bytes() == (folder / "clip.mp4").read_bytes()
+    assert run(folder, "generate", "--from", "clip.mp4", "--seed", "6", "-o", "other.mp4").returncode == 0
+    assert read_recipe(folder / "other.mp4")["request"]["seed"] == 6
+    assert not np.array_equal(read_frames(folder / "other.mp4")[0], read_frames(folder / "clip.mp4")[0])
+
+
+def test_count_makes_takes_with_the_next_seeds(folder):
+    done = generate(folder, "-o", "clip.gif", "--count", "2")
+    assert done.stdout.split() == ["clip-5.gif", "clip-6.gif"]
+    assert generate(folder, "-o", "single.gif", "--seed", "6").returncode == 0
+    assert np.array_equal(read_frames(folder / "clip-6.gif")[0], read_frames(folder / "single.gif")[0])
+
+
+def test_info(folder):
+    generate(folder, "-o", "clip.mp4")
+    done = run(folder, "info", "clip.mp4")
+    assert done.returncode == 0 and "64x48, 3 frames at 8 fps, h264" in done.stdout and '"a cat runs"' in done.stdout
+    assert "no recipe" in run(folder, "info", "picture.png").stdout
+    assert run(folder, "info", "no.mp4").returncode == 1
+
+
+def test_converted_model_gives_the_same_frames(folder):
+    assert run(folder, "convert", "model", "converted", "--dtype", "float32").returncode == 0
+    generate(folder, "-o", "clip")
+    generate(folder, "-o", "other", "--model", "converted")
+    assert np.array_equal(read_frames(folder / "clip")[0], read_frames(folder / "other")[0])
+
+
+def test_doctor(folder):
+    done = run(folder, "doctor")
+    assert done.returncode == 0 and "FAILED" not in done.stdout
+    assert "matrix product" in done.stdout and "ffmpeg" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["--size", "60x48"], 2, "multiple of 8"),
+        (["--size", "large"], 2, "512x320"),
+        (["--frames", "0"], 2, "from 1 to"),
+        (["--steps", "1000"], 2, "1 to 999"),
+        (["--guidance", "nan"], 2, "guidance_scale"),
+        (["--eta", "2"], 2, "eta"),
+        (["--seed", "-1"], 2, "seed"),
+        (["--fidelity", "none"], 2, "invalid choice"),
+        (["--count", "0"], 2, "count"),
+        (["--playback-fps", "0"], 2, "playback_fps"),
+        (["--clip-skip", "9"], 2, "clip_skip"),
+        (["-o", "clip.avi"], 2, ".mp4, .mov, .gif"),
+        (["-o", "missing/clip.mp4"], 1, "no folder"),
+        (["--model", "nowhere"], 1, "demo"),
+        (["--model", "someone/nowhere"], 1, "download"),
+        (["--from", "picture.png"], 1, ""),
+        (["--unheard-of"], 2, "unrecognized"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_arguments(folder, args, code, says):
+    done = generate(folder, *(["-o", "clip.mp4"] if "-o" not in args else []), *args)
+    assert done.returncode == code
+    assert says in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == "" and files(folder) == set()
+
+
+@pytest.mark.parametrize("picture", [None, "no.png", "broken.png", "model"])
+def test_wrong_pictures(folder, picture):
+    (folder / "broken.png").write_bytes((folder / "picture.png").read_bytes()[:200])
+    given = [picture] if picture else []
+    done = run(folder, "generate", *given, "--model", "model", "--prompt", "x", *SMALL, "-o", "clip.mp4")
+    assert done.returncode == (1 if picture else 2)
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    assert files(folder) == {"broken.png"}
+
+
+def test_no_prompt_and_no_model_say_what_to_do(folder, monkeypatch):
+    done = run(folder, "generate", "picture.png", "-o", "clip.mp4")
+    assert done.returncode == 2 and "--prompt" in done.stderr
+    monkeypatch.setenv("HF_HOME", str(folder / "empty"))
+    done = run(folder, "generate", "picture.png", "--prompt", "x", "-o", "clip.mp4")
+    assert done.returncode == 1
+    for word in ("i2v_mlx download", "5.0 GB", "--model demo"):
+        assert word in done.stderr
+
+
+def test_a_damaged_model_is_named(folder, tiny_model, tmp_path):
+    import shutil
+
+    (folder / "model").unlink()
+    shutil.copytree(tiny_model[1], folder / "model")
+    weights = folder / "model" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    done = generate(folder, "-o", "clip.mp4")
+    assert done.returncode == 1 and "unet" in done.stderr and "Traceback" not in done.stderr
+    weights.unlink()
+    assert "unet/diffusion_pytorch_model.safetensors" in generate(folder, "-o", "clip.mp4").stderr
+    assert files(folder) == set()
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_no_file(folder, kind):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "i2v_mlx", "generate", "picture.png", "--model", "model", "--prompt", "x",
+         "--size", "64x48", "--frames", "16", "--steps", "900", "-o", "clip.mp4"],
+        cwd=folder, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(4)
+    assert process.poll() is None
+    os.kill(process.pid, kind)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in said
+    assert files(folder) == set()
