@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", nargs="?", metavar="IMAGE", help="the picture; not needed with --from")
-    parser.add_argument("-o", "--output", required=True, help=".mp4, .mov, .gif, .webp; without an ending a folder of .png")
+    parser.add_argument("-o", "--output", required=True, help=".mp4, .mov, .gif, .webp, or a folder of .png")
     parser.add_argument("--from", dest="recipe", metavar="FILE", help="repeat the video FILE; other options change it")
     parser.add_argument("--model", help="i2vgen-xl (default), demo, a folder or a hub name")
     parser.add_argument("--prompt", help="what should happen")

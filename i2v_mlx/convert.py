@@ -55,7 +55,7 @@ def convert_weights(source: str | Path, target: str | Path, dtype: str = "float1
         raise I2VError("dtype_unknown", f"There is no dtype {dtype!r}.", "Use float16 or float32.")
     if quantize not in (None, *BITS):
         raise I2VError("quantize_unknown", f"Weights cannot be quantised to {quantize!r} bits.", "Use 8 or 4.")
-    target = Path(target).expanduser()
+    target = Path(target)
     check_output(target, folder=True)
     folder = hub.resolve(source)
     model = open_model(folder)

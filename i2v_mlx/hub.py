@@ -35,13 +35,13 @@ def resolve(name_or_path: str | Path, download: bool = False) -> Path:
             model.
         download: fetch a hub name that is not on this machine.
 
-    Raises I2VError ``model_not_found`` or ``model_name_invalid``, and those of `download`.
+    Raises I2VError ``model_not_found`` or ``model_name_invalid``, and those of `fetch`.
     """
     name = str(name_or_path)
     if name == "demo":
         return files.resource("demo")
-    path = Path(name).expanduser()
-    if path.exists():
+    path = _path(name)
+    if name and path.exists():
         return path
     repo = full_name(name_or_path)
     if repo is None:
@@ -61,7 +61,7 @@ def resolve(name_or_path: str | Path, download: bool = False) -> Path:
 def full_name(name_or_path: str | Path) -> str | None:
     """``owner/name`` if that is what it looks like, else None. A folder that exists comes first."""
     name = str(name_or_path)
-    if isinstance(name_or_path, Path) or Path(name).expanduser().exists():
+    if isinstance(name_or_path, Path) or _path(name).exists():
         return None
     if name in SHORT_NAMES:
         return SHORT_NAMES[name]
@@ -90,7 +90,7 @@ def fetch(name: str, dtype: mx.Dtype = mx.float16) -> Path:
     try:
         offered = huggingface_hub.snapshot_download(
             repo, revision=REVISIONS.get(repo), dry_run=True,
-            allow_patterns=[*SMALL_FILES, *(f"{part}/*.safetensors*" for part in PARTS)])
+            allow_patterns=[*SMALL_FILES, *(f"{part}/*.safetensors{end}" for part in PARTS for end in ("", ".*.json"))])
         names = wanted((file.filename for file in offered), dtype)
         chosen = [file for file in offered if file.filename in names]
         if "model_index.json" not in names:
@@ -110,11 +110,22 @@ def wanted(offered: Iterable[str], dtype: mx.Dtype) -> list[str]:
     names = set(offered)
     chosen = sorted(names & set(SMALL_FILES))
     for part, spec in PARTS.items():
-        here = {name.removeprefix(f"{part}/") for name in names if name.startswith(f"{part}/{spec.stem}.")}
-        half = {name for name in here if re.search(r"\.fp16[.-]", name)}
-        variant = half if half and (dtype == mx.float16 or half == here) else here - half
-        chosen += sorted(f"{part}/{name}" for name in variant)
+        stem, shard = re.escape(f"{part}/{spec.stem}"), r"(-\d{5}-of-\d{5})?\.safetensors"
+        whole = _matching(names, rf"{stem}{shard}|{stem}\.safetensors\.index\.json")
+        half = _matching(names, rf"{stem}\.fp16{shard}|{stem}\.safetensors\.index\.fp16\.json")
+        chosen += sorted(half if half and (dtype == mx.float16 or not whole) else whole)
     return chosen
+
+
+def _path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # ~ and a user whom this machine does not know
+        return Path(name)
+
+
+def _matching(names: Iterable[str], pattern: str) -> set[str]:
+    return {name for name in names if re.fullmatch(pattern, name)}
 
 
 def _valid(repo: str) -> str:
@@ -123,6 +134,8 @@ def _valid(repo: str) -> str:
 
     try:
         validate_repo_id(repo)
+        if "/" not in repo:
+            raise HFValidationError("no owner")
     except HFValidationError as error:
         raise I2VError("model_name_invalid", f"{repo!r} is no name of a model.",
                        "Hub names look like owner/name.") from error

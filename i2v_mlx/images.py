@@ -143,7 +143,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(source: Image.Image) -> Image.Image:
+    image = source
     width, height = image.size
     if not (width and height):
         raise I2VError("image_unreadable", "The picture has no pixels.", "Choose another one.")
@@ -160,7 +161,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise I2VError("image_mode", "The picture has 32-bit values, with no defined white.", "Use 8 or 16 bits.")
     image = _on_white(image, profile) if image.has_transparency_data else _to_srgb(image, profile)
-    image = image.copy() if turn is None else image.transpose(turn)
+    if turn is not None:
+        image = image.transpose(turn)
+    elif image is source:
+        image = image.copy()
     image.info = {}  # else a second load would turn and convert it again
     return image
 

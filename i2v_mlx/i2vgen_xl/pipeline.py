@@ -17,7 +17,7 @@ import mlx.nn as nn
 import numpy as np
 from PIL import Image
 
-from .. import device, hub, images
+from .. import device, files, hub, images
 from ..errors import I2VError
 from ..events import Block, Event, Frame, Notice, Stage, Step
 from ..model_folder import ModelFolder, open_model
@@ -96,20 +96,13 @@ class I2VGenXLPipeline:
         return cls(open_model(hub.resolve(name_or_path, download=True)), dtype, fidelity, keep_loaded)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Writes the model to a new folder, as it was opened."""
-        target = Path(path)
-        if target.exists():
-            raise I2VError("target_exists", f"{target} is there already.", "Give a new folder.")
-        partial = target.with_name(f".{target.name}.part")
-        shutil.rmtree(partial, ignore_errors=True)
+        """Writes the model to a new folder, as it was opened. Raises I2VError ``output_*`` or ``disk_full``."""
+        files.check_output(path, folder=True)
         try:
-            shutil.copytree(self.folder.path, partial)
-            partial.rename(target)
+            with files.atomic(path) as part:
+                shutil.copytree(self.folder.path, part)
         except OSError as error:
-            raise I2VError("save_failed", f"The model could not be written to {target}: {error.strerror}.",
-                           "Check the free space and the folder's permissions.") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            raise files.output_error(error, Path(path)) from error
 
     # ---------------------------------------------------------------- networks
 
