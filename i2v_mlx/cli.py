@@ -71,6 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="device, memory, versions, ffmpeg, and a test of every operation")
     doctor.set_defaults(run=_doctor)
+
+    worker = commands.add_parser("worker", help="for the app: commands on stdin, events on stdout")
+    worker.set_defaults(run=_worker)
     return parser
 
 
@@ -180,6 +183,12 @@ def _doctor(args: argparse.Namespace) -> int:
     from . import doctor
 
     return doctor.run()
+
+
+def _worker(args: argparse.Namespace) -> int:
+    from . import worker
+
+    return worker.main()
 
 
 def _size(text: str) -> tuple[int, int]:

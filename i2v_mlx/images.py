@@ -98,8 +98,8 @@ def centre_crop(image: Image.Image, width: int, height: int) -> Image.Image:
     """Scales `image` to cover width x height and cuts out the middle.
 
     This is diffusers' ``_center_crop_wide`` (pipeline_i2vgen_xl.py) to the pixel wherever that is sound. There, the
-    float division can leave the side that sets the scale one pixel short, which gives a black edge: here that side is
-    the target. There, BOX also enlarges, which gives blocks: here BICUBIC does.
+    float division can leave the side that sets the scale one pixel short, which gives a black edge: here no side is
+    shorter than the target. There, BOX also enlarges, which gives blocks: here BICUBIC does.
     """
     scale = min(image.width / width, image.height / height)
     covering = _covering(image, width, height, scale)
@@ -208,8 +208,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _covering(image: Image.Image, width: int, height: int, scale: float) -> tuple[int, int]:
-    return (width if image.width / width == scale else max(width, int(image.width // scale)),
-            height if image.height / height == scale else max(height, int(image.height // scale)))
+    return max(width, int(image.width // scale)), max(height, int(image.height // scale))
 
 
 def _shorten(image: Image.Image, width: int, height: int, scale: float) -> Image.Image:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from i2v_mlx.parts.noise import NoiseSource, TorchNoise
 
-CLOSE = 2.4e-7  # one unit in the last place of a normal of size 2
+CLOSE = 3 * 2**-23  # units in the last place: the logarithms and cosines of two libraries
 SEEDS = [0, 1, 7, 12345, 2**31, 2**32 - 1]
 
 
 def difference(ours: np.ndarray, theirs: torch.Tensor) -> float:
     assert ours.dtype == np.float32 and ours.shape == tuple(theirs.shape)
-    return float(np.abs(ours - theirs.numpy()).max(initial=0))
+    return float((np.abs(ours - theirs.numpy()) / np.maximum(np.abs(ours), 1)).max(initial=0))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -80,7 +80,7 @@ def test_fidelity():
     assert error.code == "fidelity_unknown" and "best" in error.message and "original" in error.hint
 
 
-@pytest.mark.parametrize("clip_skip", [-1, -1000, 1001, HUGE])
+@pytest.mark.parametrize("clip_skip", [-1, -1000, 1001, HUGE], ids=["-1", "-1000", "1001", "huge"])
 def test_clip_skip_out_of_range(clip_skip):
     assert refusal(Request(image="cat.png", clip_skip=clip_skip).validate).code == "clip_skip_out_of_range"
 
@@ -157,7 +157,7 @@ def test_wrong_types_are_refused_by_name(field):
 
 
 @pytest.mark.parametrize("field", ["guidance_scale", "eta", "crop"])
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, HUGE])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, HUGE], ids=["nan", "inf", "-inf", "huge"])
 def test_numbers_that_are_no_floats(field, number):
     value = [0, 0, 1, number] if field == "crop" else number
     assert refusal(Request.from_dict, {field: value}).code == "request_invalid"

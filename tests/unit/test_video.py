@@ -111,6 +111,14 @@ def test_a_webp_keeps_the_time_of_repeated_frames(tmp_path):
     assert fps == 8 and np.array_equal(got[1], got[3]) and np.abs(got.astype(int) - sent).mean() < 4
 
 
+def test_a_gif_loops(tmp_path):
+    video.write_video(tmp_path / "a.gif", clip(), 8, "{}")
+    data = (tmp_path / "a.gif").read_bytes()
+    assert data[10] & 0x80
+    after_palette = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    assert data[after_palette:].startswith(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0\x21\xfe\x02{}\0")
+
+
 def test_mp4_plays_everywhere(tmp_path):
     path = tmp_path / "a.mp4"
     video.write_video(path, clip(), 8, "{}")

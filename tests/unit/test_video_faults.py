@@ -175,14 +175,19 @@ def test_kill_9_leaves_only_a_temporary_name(tmp_path):
     assert names(tmp_path) == ["a.mp4"] and frames.probe(tmp_path / "a.mp4").frames == 2
 
 
-def test_ctrl_c_reaches_us_and_not_ffmpeg(tmp_path):
+@pytest.mark.parametrize("handled", [False, True])
+def test_ctrl_c_reaches_us_and_not_ffmpeg(tmp_path, handled):
     script = ("import os, signal, sys, numpy; from i2v_mlx import video\n"
+              f"if {handled}: signal.signal(signal.SIGINT, lambda *_: None)\n"
               "with video.open_writer(sys.argv[1], 32, 32, 8, '{}') as writer:\n"
               "    writer.write(numpy.zeros((32, 32, 3), numpy.uint8)); os.killpg(0, signal.SIGINT)\n"
-              "    writer.write(numpy.zeros((32, 32, 3), numpy.uint8))\n")
+              "    for _ in range(300): writer.write(numpy.zeros((32, 32, 3), numpy.uint8))\n")
     ended = subprocess.run([sys.executable, "-c", script, tmp_path / "a.mp4"], check=False, capture_output=True,
                            start_new_session=True)
-    assert b"KeyboardInterrupt" in ended.stderr and names(tmp_path) == []
+    if handled:
+        assert ended.returncode == 0 and frames.probe(tmp_path / "a.mp4").frames == 301
+    else:
+        assert b"KeyboardInterrupt" in ended.stderr and names(tmp_path) == []
 
 
 # ---- what is hostile
@@ -201,6 +206,9 @@ def test_what_is_not_a_video(tmp_path):
     playlist = tmp_path / "list.mp4"  # as a playlist it would make ffmpeg open what it names
     playlist.write_text(f"#EXTM3U\n#EXTINF:1,\nfile://{secret}\n#EXTINF:1,\nhttp://127.0.0.1:9/\n")
     assert code_of(frames.probe, playlist) == "video_unreadable"
+    video.write_video(tmp_path / "a.gif", clip(2), 8, None)
+    (tmp_path / "a.gif").rename(tmp_path / "gif.mp4")  # no other demuxer is tried
+    assert code_of(frames.probe, tmp_path / "gif.mp4") == "video_unreadable"
     assert code_of(frames.probe, tmp_path / "pipe.mp4") == "video_not_a_file"
     assert code_of(frames.probe, tmp_path / "none.mp4") == "video_not_found"
     assert code_of(frames.probe, tmp_path / "none") == "video_not_found"
