@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import mlx.core as mx
 import mlx.nn as nn
 
@@ -79,8 +81,12 @@ class GEGLU(nn.Module):
         self.proj = nn.Linear(dims, 2 * inner)
 
     def __call__(self, x: mx.array) -> mx.array:
-        value, gate = mx.split(self.proj(x), 2, axis=-1)
-        return value * nn.gelu(gate)
+        return _gated(*mx.split(self.proj(x), 2, axis=-1))
+
+
+@partial(mx.compile, shapeless=True)
+def _gated(value: mx.array, gate: mx.array) -> mx.array:
+    return value * nn.gelu(gate)
 
 
 class GELU(nn.Module):
