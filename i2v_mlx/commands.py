@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import I2VError
-from .events import PROTOCOL
-
-MAX_LINE_BYTES = 2**20
+from .events import MAX_LINE_BYTES, PROTOCOL
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from .i2vgen_xl.pipeline import I2VGenXLPipeline
 
 SIDE = 128                     # pixels of the pictures that the map is fitted to
 MAX_BYTES = 4 * 2**20          # of all frames; larger ones are thinned out
-_RIDGE = 1e-3                  # holds the map where the samples say nothing, as with a grey picture
+_UNKNOWN = 1e-3                # directions in which the samples differ less than this, relatively, say nothing
 
 
 class Colours:
@@ -37,8 +37,7 @@ class Colours:
         n = pipeline.latent_size
         colours = pixels.reshape(2, SIDE // n, n, SIDE // n, n, 3).mean((2, 4)).reshape(-1, 3)
         known = np.concatenate([latents, np.ones((len(latents), 1), latents.dtype)], axis=1)           # (N, 5)
-        ridge = _RIDGE * len(known) * np.eye(5)
-        self.map = np.linalg.solve(known.T @ known + ridge, known.T @ colours).astype(np.float32)      # (5, 3)
+        self.map = np.linalg.lstsq(known, colours, rcond=_UNKNOWN)[0]                                  # (5, 3)
 
     def encode(self, latents: Any) -> dict[str, Any]:
         """(1, 4, F, h, w) clean latents as `events.Step.preview`."""

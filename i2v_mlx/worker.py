@@ -23,6 +23,7 @@ from . import __version__, checkpoint, commands
 from .commands import Cancel, Generate, Quit, Resume
 from .errors import I2VError
 from .events import Accepted, Cancelled, Done, Event, Failed, Heartbeat, Hello, Stage, Step, encode
+from .files import check_output
 from .request import Request
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Worker:
     def _events(self, engine: Engine, job: str, command: Generate | Resume) -> Iterator[Event]:
         """What the engine reports, with pictures in its steps and a checkpoint behind each of them. Raises _Stop."""
         kept = Path(command.checkpoint)
+        check_output(kept)
         resume = None
         if isinstance(command, Resume):
             request, resume = checkpoint.load(kept)

@@ -16,6 +16,8 @@ from ..layers.resnet import Downsample2D, ResnetBlock2D, Upsample2D
 from ..layers.spatial import Transformer2DModel
 from ..layers.temporal import TemporalConvLayer, TransformerTemporalModel
 
+Begun = tuple[mx.array, mx.array]  # see DownBlock.begin
+
 
 @dataclass(frozen=True)
 class FreeU:
@@ -48,14 +50,26 @@ class DownBlock(nn.Module):
     def key_values(self, context: mx.array) -> list[KeyValue]:
         return [attention.key_value(context) for attention in self.attentions]
 
+    def begin(self, x: mx.array, emb: mx.array, frames: int) -> Begun:
+        """What a block with transformers computes before it meets the context for the first time."""
+        x = self.temp_convs[0](self.resnets[0](x, emb), frames)
+        return x, self.attentions[0].look_around(x)
+
     def __call__(
-        self, x: mx.array, emb: mx.array, key_values: list[KeyValue], frames: int, skips: list[mx.array]
-    ) -> mx.array:
-        """x (B*F, H, W, C_in) -> (B*F, H/2, W/2, C). Every stage's output is pushed onto `skips`."""
+        self, x: mx.array, emb: mx.array, key_values: list[KeyValue], frames: int, skips: list[mx.array],
+        begun: Begun | None = None,
+    ) -> mx.array:  # fmt: skip
+        """x (B*F, H, W, C_in) -> (B*F, H/2, W/2, C). Every stage's output is pushed onto `skips`.
+
+        With `begun`, what `begin` made of x is taken from there.
+        """
         for i, (resnet, temp_conv) in enumerate(zip(self.resnets, self.temp_convs, strict=True)):
-            x = temp_conv(resnet(x, emb), frames)
-            if self.attentions:
-                x = self.temp_attentions[i](self.attentions[i](x, key_values[i]), frames)
+            if begun is not None and i == 0:
+                x = self.temp_attentions[0](self.attentions[0].look_at(*begun, key_values[0]), frames)
+            else:
+                x = temp_conv(resnet(x, emb), frames)
+                if self.attentions:
+                    x = self.temp_attentions[i](self.attentions[i](x, key_values[i]), frames)
             skips.append(x)
         if "downsamplers" in self:
             x = self.downsamplers[0](x)

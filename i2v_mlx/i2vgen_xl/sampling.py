@@ -31,7 +31,8 @@ def denoise(
 ) -> Iterator[Block | Step]:  # fmt: skip
     """Yields after every block and every step.
 
-    The videos take turns within a step, and so do the two branches of a video: half the memory, and no slower.
+    The videos take turns within a step, and so do the two branches of a video, after what they share: half the memory,
+    and no slower.
 
     Args:
         x_t: (B, F, h, w, 4) float32 at the first timestep, or after `steps_done` steps of an earlier run.
@@ -43,7 +44,7 @@ def denoise(
     timesteps = scheduler.timesteps(steps)
     embeddings = unet.embed(mx.array(timesteps), fps)  # (steps, 4 C_0)
     mx.eval(embeddings)
-    block_count = unet.block_count * sum(1 if g.negative is None else 2 for g in guidances)
+    block_count = sum(1 + unet.block_count * (1 if g.negative is None else 2) for g in guidances)
 
     for i, t in enumerate(timesteps):
         z = noise.draw(_frames_first(x_t)).swapaxes(1, 2) if eta > 0 else None  # drawn for steps of the past too
@@ -52,12 +53,16 @@ def denoise(
         started = time.perf_counter()
         done = 0
         predictions = []
+        emb = embeddings[i : i + 1]
         for b, guidance in enumerate(guidances):
+            entrance = unet.enter(x_t[b : b + 1], emb, guidance.positive.detail)
+            done += 1
+            yield Block(done, block_count)
             branches = []
             for conditioning in (guidance.negative, guidance.positive):
                 if conditioning is None:
                     continue
-                for v in unet.blocks(x_t[b : b + 1], embeddings[i : i + 1], conditioning, freeu):
+                for v in unet.blocks(entrance, emb, conditioning, freeu):
                     done += 1
                     yield Block(done, block_count)
                     if v is not None:

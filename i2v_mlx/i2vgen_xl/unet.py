@@ -17,7 +17,7 @@ from ..layers.attention import Attention, FeedForward, KeyValue
 from ..layers.embeddings import TimestepEmbedding, sinusoidal
 from ..layers.norms import GroupNorm
 from ..layers.temporal import TransformerTemporalModel
-from .blocks import DownBlock, FreeU, MidBlock, UpBlock
+from .blocks import Begun, DownBlock, FreeU, MidBlock, UpBlock
 from .config import UNetConfig
 
 LOCAL_TOKENS_SIDE = 8    # the picture's latents become 8 x 8 tokens, at any size
@@ -42,6 +42,24 @@ class Conditioning:
         """Everything in it, to be evaluated at once."""
         key_values = [pair for block in [*self.down, self.mid, *self.up] for pair in block]
         return [self.detail, *(array for pair in key_values for array in pair)]
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Where the branches of guidance part.
+
+    Attributes:
+        shape: (B, F, h, w) of the latents.
+        x: input of down block number `blocks`, (B*F, H, W, C).
+        skips: what the blocks before it have left.
+        begun: what that block has computed before its first cross attention.
+    """
+
+    shape: tuple[int, int, int, int]
+    x: mx.array
+    skips: list[mx.array]
+    blocks: int
+    begun: Begun | None
 
 
 class ImageLatentsTemporalEncoder(nn.Module):
@@ -115,7 +133,8 @@ class I2VGenXLUNet(nn.Module):
     @property
     def block_count(self) -> int:
         """How many times `blocks` yields."""
-        return 3 + len(self.down_blocks) + len(self.up_blocks)
+        shared = next((i for i, down in enumerate(self.down_blocks) if down.attentions), len(self.down_blocks))
+        return len(self.down_blocks) - shared + 1 + len(self.up_blocks) + 1
 
     def embed(self, timesteps: mx.array, fps: float) -> mx.array:
         """Timesteps (T,) of all steps, fps -> (T, 4 C_0), SiLU applied: what every resnet adds a projection of.
@@ -161,29 +180,41 @@ class I2VGenXLUNet(nn.Module):
 
     def __call__(self, x_t: mx.array, emb: mx.array, conditioning: Conditioning) -> mx.array:
         """x_t (B, F, h, w, 4) float32, emb (B or 1, 4 C_0) -> v (B, F, h, w, 4) float32."""
-        *_, v = self.blocks(x_t, emb, conditioning)
+        *_, v = self.blocks(self.enter(x_t, emb, conditioning.detail), emb, conditioning)
         assert v is not None
         return v
 
-    def blocks(
-        self, x_t: mx.array, emb: mx.array, conditioning: Conditioning, freeu: FreeU | None = None
-    ) -> Iterator[mx.array | None]:
-        """The same as `__call__`, block by block: yields None after each, and v at last.
-
-        Evaluation per block bounds memory to one block's temporaries, and whoever iterates can stop between blocks.
-        """
+    def enter(self, x_t: mx.array, emb: mx.array, detail: mx.array) -> Entrance:
+        """Everything before the first cross attention: the same for all branches of guidance, computed once."""
         B, F, h, w, _ = x_t.shape
         emb = mx.broadcast_to(emb, (B, emb.shape[-1]))
-        dtype = self.conv_in.weight.dtype
-        x = mx.concatenate([x_t.astype(dtype), conditioning.detail], axis=-1)  # (B, F, h, w, 8)
+        x = mx.concatenate([x_t.astype(self.conv_in.weight.dtype), detail], axis=-1)  # (B, F, h, w, 8)
         x = self.conv_in(x.reshape(B * F, h, w, -1))
         x = self.transformer_in(x, F)
         mx.eval(x)
-        yield None
-
         skips = [x]
-        for down, key_values in zip(self.down_blocks, conditioning.down, strict=True):
-            x = down(x, emb, key_values, F, skips)
+        for i, down in enumerate(self.down_blocks):
+            if down.attentions:
+                begun = down.begin(x, emb, F)
+                mx.eval(begun)
+                return Entrance((B, F, h, w), x, skips, i, begun)
+            x = down(x, emb, [], F, skips)
+            mx.eval(x)
+        return Entrance((B, F, h, w), x, skips, len(self.down_blocks), None)
+
+    def blocks(
+        self, entrance: Entrance, emb: mx.array, conditioning: Conditioning, freeu: FreeU | None = None
+    ) -> Iterator[mx.array | None]:
+        """The rest of `__call__`, block by block: yields None after each, and v at last.
+
+        Evaluation per block bounds memory to one block's temporaries, and whoever iterates can stop between blocks.
+        """
+        B, F, h, w = entrance.shape
+        emb = mx.broadcast_to(emb, (B, emb.shape[-1]))
+        x, skips, begun = entrance.x, list(entrance.skips), entrance.begun
+        for down, key_values in list(zip(self.down_blocks, conditioning.down, strict=True))[entrance.blocks :]:
+            x = down(x, emb, key_values, F, skips, begun)
+            begun = None
             mx.eval(x)
             yield None
 

@@ -54,7 +54,8 @@ def theirs_forward(unet, given, t=981, fps=16):
 def ours_forward(unet, given, t=981, fps=16, freeu=None):
     last = {name: mx.array(np.moveaxis(value, 1, -1)) for name, value in given.items() if value.ndim == 5}
     conditioning = unet.condition(mx.array(given["text"]), mx.array(given["image_embeddings"]), last["image_latents"])
-    *_, v = unet.blocks(last["x_t"], unet.embed(mx.array([t]), fps), conditioning, freeu)
+    emb = unet.embed(mx.array([t]), fps)
+    *_, v = unet.blocks(unet.enter(last["x_t"], emb, conditioning.detail), emb, conditioning, freeu)
     return np.moveaxis(np.asarray(v), -1, 1)
 
 
@@ -142,6 +143,6 @@ def test_blocks_are_as_many_as_announced_and_the_last_is_the_result():
     last = {name: mx.array(np.moveaxis(value, 1, -1)) for name, value in given.items() if value.ndim == 5}
     conditioning = ours.condition(mx.array(given["text"]), mx.array(given["image_embeddings"]), last["image_latents"])
     emb = ours.embed(mx.array([981]), 16)
-    outputs = list(ours.blocks(last["x_t"], emb, conditioning))
+    outputs = list(ours.blocks(ours.enter(last["x_t"], emb, conditioning.detail), emb, conditioning))
     assert len(outputs) == ours.block_count
     assert mx.array_equal(outputs[-1], ours(last["x_t"], emb, conditioning))
