@@ -1,16 +1,18 @@
 """Names of models become folders: "demo", a path, or a repository of the Hugging Face hub.
 
+resources/models.json pins the models that we know: repository, revision, files. What is downloaded lies in the hub
+library's own cache, so that a copy which another program has fetched is found, and the other program finds ours.
 huggingface_hub is imported when a hub name is looked up; a path and the demo model need neither it nor a network.
 """
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-
-import mlx.core as mx
 
 from . import files
 from .errors import I2VError
@@ -18,13 +20,47 @@ from .i2vgen_xl.weights import PARTS
 from .model_folder import CONFIGS, TOKENIZERS, ModelFolder, missing_files
 
 RELEASED = "ali-vilab/i2vgen-xl"
-SHORT_NAMES = {"i2vgen-xl": RELEASED}
-REVISIONS = {RELEASED: "39e1979ea27be737b0278c06755e321f2b4360d5"}
-SIZES = {RELEASED: "5.0 GB"}
 
 # Everything a model needs beside its weights.
 SMALL_FILES = (*CONFIGS, *(name for names in TOKENIZERS for name in names), "tokenizer/special_tokens_map.json",
                *(f"{name}/config.json" for name in PARTS))
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a repository.
+
+    Attributes:
+        bytes, digest: None where unknown. `digest` is a SHA-256, or git's id of the contents (40 digits), which is all
+            that the hub tells of small files.
+    """
+
+    name: str
+    bytes: int | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """An entry of resources/models.json. `name` is the short one, `bytes` the sum, rounded."""
+
+    name: str
+    repo: str
+    revision: str
+    bytes: int
+    licence: str
+    note: str
+    files: tuple[File, ...]
+
+
+@cache
+def pinned() -> dict[str, Pinned]:
+    """The models that we know, by repository."""
+    entries = json.loads(files.resource("models.json").read_text("utf-8"))
+    models = [Pinned(**{**entry, "name": name, "files": tuple(
+        File(file["name"], file.get("bytes"), file.get("sha256")) for file in entry["files"])})
+        for name, entry in entries.items()]
+    return {model.repo: model for model in models}
 
 
 def resolve(name_or_path: str | Path, download: bool = False) -> Path:
@@ -52,7 +88,7 @@ def resolve(name_or_path: str | Path, download: bool = False) -> Path:
         return folder
     if download:
         return fetch(repo)
-    size = f" ({SIZES[repo]})" if repo in SIZES else ""
+    size = f" ({pinned()[repo].bytes / 1e9:.1f} GB)" if repo in pinned() else ""
     command = "python -m i2v_mlx download" + ("" if repo == RELEASED else f" {repo}")
     raise I2VError("model_not_found", f"The model {repo} is not on this machine.",
                    f"`{command}` fetches it{size}; `--model demo` works at once.")
@@ -63,58 +99,60 @@ def full_name(name_or_path: str | Path) -> str | None:
     name = str(name_or_path)
     if isinstance(name_or_path, Path) or _path(name).exists():
         return None
-    if name in SHORT_NAMES:
-        return SHORT_NAMES[name]
+    short = {model.name: model.repo for model in pinned().values()}
+    if name in short:
+        return short[name]
     return name if re.fullmatch(r"[^/\\~.][^/\\]*/[^/\\]+", name) else None
 
 
-def cached(repo: str) -> Path | None:
-    """The complete copy in the hub library's cache, or None. Opens no socket."""
+def cache_folder() -> Path:
+    """The hub library's cache, which HF_HOME and HF_HUB_CACHE move."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def snapshot(repo: str, revision: str, root: Path | None = None) -> Path:
+    """The folder of one revision, by the rules of the hub library, in its cache or another."""
+    from huggingface_hub.file_download import repo_folder_name
+
+    return (root or cache_folder()) / repo_folder_name(repo_id=repo, repo_type="model") / "snapshots" / revision
+
+
+def cached(repo: str, root: Path | None = None) -> Path | None:
+    """The complete copy in the hub library's cache, or in another that is laid out so, or None. Opens no socket."""
     import huggingface_hub
 
-    found = huggingface_hub.try_to_load_from_cache(repo, "model_index.json", revision=REVISIONS.get(repo))
+    revision = pinned()[repo].revision if repo in pinned() else None
+    found = huggingface_hub.try_to_load_from_cache(repo, "model_index.json", root or cache_folder(), revision)
     if not isinstance(found, str):
         return None
     folder = Path(found).parent
     return None if missing_files(ModelFolder(folder, "hub")) else folder
 
 
-def fetch(name: str, dtype: mx.Dtype = mx.float16) -> Path:
-    """Downloads into the hub library's cache the files that are read, and no others; the released model is 5.0 GB.
+def fetch(name: str) -> Path:
+    """Downloads what is not here yet, with a line of progress, and returns the folder. See `download.download`."""
+    from .download import download
+    from .download_progress import follow
 
-    Raises I2VError ``model_name_invalid``, ``disk_full``, ``model_incomplete`` or ``download_failed``.
-    """
-    import huggingface_hub
-
-    repo = _valid(SHORT_NAMES.get(name, name))
-    try:
-        offered = huggingface_hub.snapshot_download(
-            repo, revision=REVISIONS.get(repo), dry_run=True,
-            allow_patterns=[*SMALL_FILES, *(f"{part}/*.safetensors{end}" for part in PARTS for end in ("", ".*.json"))])
-        names = wanted((file.filename for file in offered), dtype)
-        chosen = [file for file in offered if file.filename in names]
-        if "model_index.json" not in names:
-            raise I2VError("model_incomplete", f"{repo} holds no model that can be run: it has no model_index.json.")
-        _check_space(sum(file.file_size or 0 for file in chosen if file.will_download))
-        return Path(huggingface_hub.snapshot_download(repo, revision=chosen[0].commit_hash, allow_patterns=names))
-    except I2VError:
-        raise
-    except Exception as error:  # the hub library passes on whatever its transports raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise I2VError("download_failed", f"{repo} could not be downloaded: {reason}",
-                       "Check the name and the connection, then start it again.") from error
+    return follow(download(name))
 
 
-def wanted(offered: Iterable[str], dtype: mx.Dtype) -> list[str]:
-    """Of a repository's files those that are read: of each part one variant, in float16 the smaller."""
+def wanted(offered: Iterable[str]) -> list[str]:
+    """Of a repository's files those that are read: of each part one variant, in float16 where there is one."""
     names = set(offered)
     chosen = sorted(names & set(SMALL_FILES))
     for part, spec in PARTS.items():
         stem, shard = re.escape(f"{part}/{spec.stem}"), r"(-\d{5}-of-\d{5})?\.safetensors"
-        whole = _matching(names, rf"{stem}{shard}|{stem}\.safetensors\.index\.json")
         half = _matching(names, rf"{stem}\.fp16{shard}|{stem}\.safetensors\.index\.fp16\.json")
-        chosen += sorted(half if half and (dtype == mx.float16 or not whole) else whole)
+        chosen += sorted(half or _matching(names, rf"{stem}{shard}|{stem}\.safetensors\.index\.json"))
     return chosen
+
+
+def repository(name: str) -> str:
+    """``owner/name`` of a hub name or a short one. Raises I2VError ``model_name_invalid``."""
+    return _valid(next((model.repo for model in pinned().values() if model.name == name), name))
 
 
 def _path(name: str) -> Path:
@@ -140,15 +178,3 @@ def _valid(repo: str) -> str:
         raise I2VError("model_name_invalid", f"{repo!r} is no name of a model.",
                        "Hub names look like owner/name.") from error
     return repo
-
-
-def _check_space(needed: int) -> None:
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE)
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if free < needed * 1.05:
-        raise I2VError("disk_full", f"The model needs {needed / 1e9:.1f} GB in {folder}; {free / 1e9:.1f} GB are free.",
-                       "Make room, or set HF_HOME to a folder on another disk.")

@@ -7,7 +7,7 @@ bytes.
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ FRAMES_RANGE = (1, 128)
 STEPS_RANGE = (1, 999)       # 1000 steps would start at an index that the schedule does not have
 FPS_RANGE = (1, 120)
 GUIDANCE_RANGE = (0.0, 100.0)
+CLIP_SKIP_RANGE = (0, 1000)  # the text encoder knows how many layers it has
 SEED_LIMIT = 2**32           # torch's CPU generator uses the low 32 bits
 
 
@@ -62,6 +63,8 @@ class Request:
         check_number("target_fps", self.target_fps, *FPS_RANGE)
         check_number("guidance_scale", self.guidance_scale, *GUIDANCE_RANGE)
         check_number("eta", self.eta, 0.0, 1.0)
+        if self.clip_skip is not None:
+            check_number("clip_skip", self.clip_skip, *CLIP_SKIP_RANGE)
         check_number("seed", self.seed, 0, SEED_LIMIT - 1)
         if self.fidelity not in ("diffusers", "original"):
             raise I2VError("fidelity_unknown", f"There is no fidelity {self.fidelity!r}.", "Use diffusers or original.")
@@ -111,7 +114,7 @@ def check_number(name: str, value: Any, low: float, high: float) -> None:
     """Raises I2VError ``<name>_out_of_range`` unless low <= value <= high; an integer range wants an integer."""
     whole = isinstance(low, int)
     kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:  # NaN is not in a range
         kind = "a whole number" if whole else "a number"
         raise I2VError(f"{name}_out_of_range", f"{name} is {value!r}.", f"Use {kind} from {low} to {high}.")
 
@@ -138,4 +141,4 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -115,11 +115,14 @@ class Worker:
 
     def _events(self, engine: Engine, job: str, command: Generate | Resume) -> Iterator[Event]:
         """What the engine reports, with pictures in its steps and a checkpoint behind each of them. Raises _Stop."""
+        import mlx.core as mx
+
         kept = Path(command.checkpoint)
         check_output(kept)
         resume = None
         if isinstance(command, Resume):
             request, resume = checkpoint.load(kept)
+            resume = dataclasses.replace(resume, latents=mx.array(resume.latents))
             self._step = resume.index
         else:
             request = Request.from_dict(command.request)

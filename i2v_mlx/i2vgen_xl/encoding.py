@@ -8,6 +8,7 @@ from typing import Any
 import mlx.core as mx
 
 from ..errors import I2VError
+from ..parts.clip_vision import CLIPVisionConfig
 from ..parts.noise import NoiseSource
 from .sampling import Guidance
 from .unet import I2VGenXLUNet
@@ -65,14 +66,16 @@ def with_ramp(z_0: mx.array, frames: int) -> mx.array:
     return mx.concatenate([z_0[:, None], constant], axis=1)
 
 
-def clip_pixels_config(extractor: dict[str, Any]) -> dict[str, Any]:
-    """Of preprocessor_config.json what CLIP's pixels need: size, mean and deviation."""
+def clip_pixels_config(extractor: dict[str, Any], image_encoder: dict[str, Any]) -> dict[str, Any]:
+    """Of preprocessor_config.json what CLIP's pixels need: size, which has to be the encoder's, mean and deviation."""
     try:
         crop = extractor["crop_size"]
         size = crop["width"] if isinstance(crop, dict) else crop
         mean, std = ([float(value) for value in extractor[name]] for name in ("image_mean", "image_std"))
         if not isinstance(size, int) or len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError("impossible values")
+        if size != CLIPVisionConfig.from_dict(image_encoder).image_size:
+            raise ValueError(f"crop_size is {size}, but the image encoder takes another size")
     except (KeyError, TypeError, ValueError) as error:
         raise I2VError("config_invalid", f"The preprocessor_config.json cannot be used: {error}.") from error
     return {"image_size": size, "mean": mean, "std": std}

@@ -14,6 +14,7 @@ from PIL import Image
 from .. import images
 from ..errors import I2VError
 from ..request import (
+    CLIP_SKIP_RANGE,
     FPS_RANGE,
     GUIDANCE_RANGE,
     SEED_LIMIT,
@@ -29,21 +30,34 @@ OUTPUT_TYPES = ("pil", "np", "mx", "latent")
 
 
 @dataclass(frozen=True)
+class Prompts:
+    """P texts, or the embeddings (P, 77, D) that were given instead; the same for what to be led away from."""
+
+    positive: list[str] | Array
+    negative: list[str] | Array
+
+    @property
+    def count(self) -> int:
+        """P"""
+        return len(self.positive)
+
+    @property
+    def texts(self) -> list[str]:
+        """What of it is text."""
+        return [text for side in (self.positive, self.negative) if isinstance(side, list) for text in side]
+
+
+@dataclass(frozen=True)
 class Inputs:
     """P prompts with one picture each, `videos` of each: B = P * videos, all videos of a prompt next to each other.
 
     Attributes:
-        prompts, negative_prompts: P texts, or None where embeddings were given.
-        prompt_embeds, negative_prompt_embeds: (P, 77, D), or None where texts were given.
         images: P pictures, RGB.
         seeds: one for all videos, or a list with one for each.
         latents: (B, 4, F, h, w) to start from instead of noise.
     """
 
-    prompts: list[str] | None
-    negative_prompts: list[str] | None
-    prompt_embeds: Array | None
-    negative_prompt_embeds: Array | None
+    prompts: Prompts
     images: list[Image.Image]
     height: int
     width: int
@@ -72,12 +86,13 @@ def check(
     *, prompt: Any, image: Any, height: int, width: int, target_fps: int, num_frames: int, num_inference_steps: int,
     guidance_scale: float, negative_prompt: Any, eta: float, num_videos_per_prompt: int,
     decode_chunk_size: int | None, generator: Any, latents: Array | None, prompt_embeds: Array | None,
-    negative_prompt_embeds: Array | None, clip_skip: int | None, latent_size: int,
+    negative_prompt_embeds: Array | None, clip_skip: int | None, latent_size: int, text_shape: tuple[int, int],
 ) -> Inputs:  # fmt: skip
     """The arguments of `I2VGenXLPipeline.__call__` as `Inputs`.
 
     Args:
         latent_size: pixels to a latent.
+        text_shape: (77, D) of a prompt's embeddings.
 
     Raises:
         I2VError: naming the argument that is wrong and what to give instead.
@@ -92,31 +107,10 @@ def check(
     if decode_chunk_size is not None:
         check_number("decode_chunk_size", decode_chunk_size, 1, 10_000)
     if clip_skip is not None:
-        check_number("clip_skip", clip_skip, 0, 1000)
+        check_number("clip_skip", clip_skip, *CLIP_SKIP_RANGE)
 
-    if (prompt is None) == (prompt_embeds is None):
-        both = "both" if prompt is not None else "neither"
-        raise I2VError("prompt_or_embeds", f"There is {both} of prompt and prompt_embeds.", "Give one of the two.")
-    if negative_prompt is not None and negative_prompt_embeds is not None:
-        raise I2VError("prompt_or_embeds", "There are both negative_prompt and negative_prompt_embeds.",
-                       "Give one of the two.")
-    prompts = None if prompt is None else _texts("prompt", prompt)
-    if prompt_embeds is not None:
-        _check_embeds("prompt_embeds", prompt_embeds, None)
-    P = len(prompts) if prompts is not None else prompt_embeds.shape[0]  # type: ignore[union-attr]
-
-    negative_prompts = None
-    if negative_prompt_embeds is not None:
-        shape = None if prompt_embeds is None else tuple(prompt_embeds.shape)
-        _check_embeds("negative_prompt_embeds", negative_prompt_embeds, shape)
-        if negative_prompt_embeds.shape[0] != P:
-            raise _lengths("negative_prompt_embeds", negative_prompt_embeds.shape[0], P)
-    else:
-        negative_prompts = _texts("negative_prompt", negative_prompt or "")
-        if len(negative_prompts) == 1:
-            negative_prompts *= P
-        if len(negative_prompts) != P:
-            raise _lengths("negative_prompt", len(negative_prompts), P)
+    prompts = check_prompts(prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, text_shape)
+    P = prompts.count
 
     pictures = [images.load(picture) for picture in _pictures(image)]
     if len(pictures) == 1:
@@ -131,10 +125,35 @@ def check(
             raise I2VError("latents_shape", f"The latents are {_shape(latents)}, not {shape}.",
                            "Give (videos, 4, frames, height, width) of latents, or none.")
     return Inputs(
-        prompts, negative_prompts, prompt_embeds, negative_prompt_embeds, pictures, height, width, target_fps,
-        num_frames, num_inference_steps, float(guidance_scale), float(eta), num_videos_per_prompt, decode_chunk_size,
-        _seeds(generator, B), latents, clip_skip,
+        prompts, pictures, height, width, target_fps, num_frames, num_inference_steps, float(guidance_scale),
+        float(eta), num_videos_per_prompt, decode_chunk_size, _seeds(generator, B), latents, clip_skip,
     )  # fmt: skip
+
+
+def check_prompts(
+    prompt: Any, negative_prompt: Any, prompt_embeds: Any, negative_prompt_embeds: Any, text_shape: tuple[int, int]
+) -> Prompts:
+    """One of prompt and prompt_embeds, at most one of the negative two, as many of these as of those."""
+    if (prompt is None) == (prompt_embeds is None):
+        both = "both" if prompt is not None else "neither"
+        raise I2VError("prompt_or_embeds", f"There is {both} of prompt and prompt_embeds.", "Give one of the two.")
+    if negative_prompt is not None and negative_prompt_embeds is not None:
+        raise I2VError("prompt_or_embeds", "There are both negative_prompt and negative_prompt_embeds.",
+                       "Give one of the two.")
+    positive = texts("prompt", prompt) if prompt_embeds is None else prompt_embeds
+    if prompt_embeds is not None:
+        check_embeds("prompt_embeds", prompt_embeds, text_shape)
+    P = len(positive)
+    if negative_prompt_embeds is None:
+        negative = texts("negative_prompt", "" if negative_prompt is None else negative_prompt)
+        negative = negative * P if len(negative) == 1 else negative
+        name = "negative_prompt"
+    else:
+        check_embeds("negative_prompt_embeds", negative_prompt_embeds, text_shape)
+        negative, name = negative_prompt_embeds, "negative_prompt_embeds"
+    if len(negative) != P:
+        raise _lengths(name, len(negative), P)
+    return Prompts(positive, negative)
 
 
 def check_output_type(output_type: str) -> None:
@@ -143,7 +162,7 @@ def check_output_type(output_type: str) -> None:
                        f"Use one of {', '.join(OUTPUT_TYPES)}.")
 
 
-def _texts(name: str, value: Any) -> list[str]:
+def texts(name: str, value: Any) -> list[str]:
     texts = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
     if not texts or not all(isinstance(text, str) for text in texts):
         raise I2VError(f"{name}_type", f"{name} is a {type(value).__name__}.", "Give a text or a list of texts.")
@@ -161,13 +180,16 @@ def _pictures(image: Any) -> list[Picture]:
     return pictures
 
 
-def _check_embeds(name: str, embeds: Any, shape: tuple[int, ...] | None) -> None:
-    if not isinstance(embeds, mx.array | np.ndarray) or embeds.ndim != 3:
-        raise I2VError("embeds_shape", f"{name} is {_shape(embeds)}.",
-                       "Give a numpy or MLX array (prompts, 77, width), as encode_prompt returns it.")
-    if shape is not None and tuple(embeds.shape) != shape:
-        raise I2VError("embeds_shape", f"{name} is {_shape(embeds)}, but prompt_embeds is {shape}.",
-                       "Both need the same shape.")
+def check_embeds(name: str, embeds: Any, text_shape: tuple[int, int]) -> None:
+    """Raises I2VError unless `embeds` is a finite array (P, 77, D) of floats."""
+    advice = f"Give a numpy or MLX array (prompts, {text_shape[0]}, {text_shape[1]}), as encode_prompt returns it."
+    if not isinstance(embeds, mx.array | np.ndarray) or embeds.ndim != 3 or tuple(embeds.shape[1:]) != text_shape \
+            or embeds.shape[0] == 0:
+        raise I2VError("embeds_shape", f"{name} is {_shape(embeds)}.", advice)
+    floats = np.issubdtype(embeds.dtype, np.floating) if isinstance(embeds, np.ndarray) else \
+        mx.issubdtype(embeds.dtype, mx.floating)
+    if not floats or not mx.isfinite(mx.array(embeds)).all().item():
+        raise I2VError("embeds_not_finite", f"{name} holds values that are not finite numbers.", advice)
 
 
 def _seeds(generator: Any, B: int) -> int | list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from ..parts.ddim import DDIM, DDIMConfig
 from ..parts.noise import NoiseSource
 from ..parts.tokenizer import Tokenizer
 from ..parts.vae import VAEConfig
+from ..request import check_number
 from .blocks import FreeU
 from .config import FIDELITIES, UNetConfig
 from .encoding import Encoded, clip_pixels_config, with_ramp
-from .inputs import Array, Inputs, Picture, check, check_output_type
+from .inputs import Array, Inputs, Picture, Prompts, check, check_output_type, check_prompts
 from .networks import NETWORKS, Networks
 from .sampling import denoise, from_reference
 
@@ -59,6 +61,9 @@ class I2VGenXLPipeline:
     def __init__(
         self, folder: ModelFolder, dtype: mx.Dtype | None = None, fidelity: str = "diffusers", keep_loaded: bool = False
     ):
+        if dtype is not None and dtype not in (mx.float16, mx.float32):
+            raise I2VError("dtype_unknown", "The networks run in float16 or float32 only.",
+                           "bfloat16 loses too much in Metal's convolutions; use float16.")
         if fidelity not in FIDELITIES:
             raise I2VError("fidelity_unknown", f"There is no fidelity {fidelity!r}.", "Use diffusers or original.")
         self.folder = folder
@@ -69,7 +74,7 @@ class I2VGenXLPipeline:
         self.text_config = CLIPTextConfig.from_dict(folder.config("text_encoder"))
         self.scheduler = DDIM(DDIMConfig.from_dict(folder.config("scheduler")))
         self.feature_extractor = folder.config("feature_extractor")
-        self.clip_pixels = clip_pixels_config(self.feature_extractor)
+        self.clip_pixels = clip_pixels_config(self.feature_extractor, folder.config("image_encoder"))
         self.networks = Networks(folder, self.dtype, keep_loaded)
         self._freeu: FreeU | None = None
 
@@ -90,9 +95,7 @@ class I2VGenXLPipeline:
             I2VError: naming what is missing or wrong in the model.
         """
         if isinstance(dtype, str):
-            if dtype not in ("float16", "float32"):
-                raise I2VError("dtype_unknown", f"There is no dtype {dtype!r}.", "Use float16 or float32.")
-            dtype = mx.float16 if dtype == "float16" else mx.float32
+            dtype = {"float16": mx.float16, "float32": mx.float32}.get(dtype, mx.bfloat16)
         return cls(open_model(hub.resolve(name_or_path, download=True)), dtype, fidelity, keep_loaded)
 
     def save_pretrained(self, path: str | Path) -> None:
@@ -122,7 +125,7 @@ class I2VGenXLPipeline:
     def vae(self) -> nn.Module:
         return self.networks.hold("vae")
 
-    @property
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         return Tokenizer(self.folder.tokenizer, FIDELITIES[self.fidelity].pad_token_id)
 
@@ -233,10 +236,15 @@ class I2VGenXLPipeline:
         side = self.unet_config.sample_size * self.latent_size
         arguments["height"] = arguments["height"] or side
         arguments["width"] = arguments["width"] or side
-        inputs = check(**arguments, latent_size=self.latent_size)
+        inputs = check(**arguments, latent_size=self.latent_size, text_shape=self.text_shape)
         check_clip_skip(inputs.clip_skip, self.text_config)
         self.scheduler.timesteps(inputs.num_inference_steps)
         return inputs
+
+    @property
+    def text_shape(self) -> tuple[int, int]:
+        """(77, D): tokens of a prompt and the width of their states."""
+        return self.text_config.max_position_embeddings, self.text_config.hidden_size
 
     @property
     def latent_size(self) -> int:
@@ -280,35 +288,21 @@ class I2VGenXLPipeline:
 
         What is given as embeddings already is only repeated.
         """
-        prompts = [prompt] if isinstance(prompt, str) else prompt
-        if prompt_embeds is not None:
-            positive = mx.array(prompt_embeds)
-        elif prompts is not None:
-            positive = self._text(prompts, clip_skip)
-        else:
-            raise I2VError("prompt_or_embeds", "There is neither prompt nor prompt_embeds.", "Give one of the two.")
-        if negative_prompt_embeds is not None:
-            negative = mx.array(negative_prompt_embeds)
-        else:
-            negatives = [negative_prompt or ""] if not isinstance(negative_prompt, list) else negative_prompt
-            negatives = negatives * positive.shape[0] if len(negatives) == 1 else negatives
-            negative = self._text(negatives, clip_skip)
-        self.networks.release("text_encoder")
+        checked = check_prompts(prompt, negative_prompt, prompt_embeds, negative_prompt_embeds, self.text_shape)
+        check_number("num_videos_per_prompt", num_videos_per_prompt, 1, 64)
+        check_clip_skip(clip_skip, self.text_config)
         n = num_videos_per_prompt
-        return mx.repeat(positive, n, axis=0), mx.repeat(negative, n, axis=0)
+        positive, negative = (
+            mx.repeat(self._text(side, clip_skip), n, axis=0) for side in (checked.positive, checked.negative)
+        )
+        self.networks.release("text_encoder")
+        return positive, negative
 
     # ---------------------------------------------------------------- stages
 
     def _encode(self, inputs: Inputs) -> Encoded:
         """Each encoder is gone before the next comes."""
-        text: Any = inputs.prompt_embeds
-        negative_text: Any = inputs.negative_prompt_embeds
-        if inputs.prompts is not None:
-            text = self._text(inputs.prompts, inputs.clip_skip)
-        if inputs.negative_prompts is not None and inputs.guided:
-            negative_text = self._text(inputs.negative_prompts, inputs.clip_skip)
-        self.networks.release("text_encoder")
-
+        text, negative_text = self._texts(inputs.prompts, inputs.clip_skip, inputs.guided)
         pixels = [images.clip_pixels(image, inputs.width, **self.clip_pixels) for image in inputs.images]
         image_embeddings = self.networks.get("image_encoder")(mx.array(np.concatenate(pixels)).astype(self.dtype))
         mx.eval(image_embeddings)
@@ -323,8 +317,8 @@ class I2VGenXLPipeline:
             stds.append(std)
         self.networks.release("vae")
         return Encoded(
-            text=mx.array(text),
-            negative_text=None if negative_text is None else mx.array(negative_text),
+            text=text,
+            negative_text=negative_text,
             image_embeddings=image_embeddings,
             mean=mx.concatenate(means),
             std=mx.concatenate(stds),
@@ -353,13 +347,16 @@ class I2VGenXLPipeline:
         """latents (B, 4, F, h, w)"""
         yield Stage("decode")
         vae = self.networks.get("vae")
-        z = from_reference(latents) / self._scaling_factor
+        z = from_reference(mx.array(latents)) / self._scaling_factor
         at_once = inputs.decode_chunk_size or inputs.num_frames
         done = 0
         for video in z:
             for i in range(0, inputs.num_frames, at_once):
-                frames = mx.clip(vae.decode(video[i : i + at_once]) / 2 + 0.5, 0, 1)  # (n, H, W, 3)
-                for pixels in np.array(frames):
+                frames = np.array(vae.decode(video[i : i + at_once]) / 2 + 0.5)  # (n, H, W, 3)
+                if not np.isfinite(frames).all():
+                    raise I2VError("frames_not_finite", f"The VAE produced no picture at frame {done + 1}.",
+                                   "Run `python -m i2v_mlx doctor`, and fetch the weights again if it passes.")
+                for pixels in frames.clip(0, 1):
                     done += 1
                     yield Frame(done, inputs.count * inputs.num_frames, pixels)
 
@@ -369,7 +366,16 @@ class I2VGenXLPipeline:
     def _scaling_factor(self) -> float:
         return FIDELITIES[self.fidelity].vae_scaling_factor or self.vae_config.scaling_factor
 
-    def _text(self, prompts: list[str], clip_skip: int | None) -> mx.array:
+    def _texts(self, prompts: Prompts, clip_skip: int | None, guided: bool) -> tuple[mx.array, mx.array | None]:
+        """(positive, negative) states (P, 77, D); no negative ones without guidance."""
+        positive = self._text(prompts.positive, clip_skip)
+        negative = self._text(prompts.negative, clip_skip) if guided else None
+        self.networks.release("text_encoder")
+        return positive, negative
+
+    def _text(self, prompts: list[str] | Array, clip_skip: int | None) -> mx.array:
+        if not isinstance(prompts, list):
+            return mx.array(prompts)
         tokenizer = self.tokenizer
         tokenizer.check(self.text_config.max_position_embeddings, self.text_config.vocab_size)
         states = self.networks.get("text_encoder")(mx.array(tokenizer.encode(prompts).ids), clip_skip)
@@ -377,8 +383,7 @@ class I2VGenXLPipeline:
         return states
 
     def _dropped(self, inputs: Inputs) -> list[str]:
-        texts = [text for text in (inputs.prompts, inputs.negative_prompts) if text]
-        return [left for text in texts for left in self.tokenizer.encode(text).dropped if left]
+        return [left for left in self.tokenizer.encode(inputs.prompts.texts).dropped if left]
 
 
 def _as(output_type: str, videos: np.ndarray) -> Any:

@@ -13,6 +13,7 @@ import mlx.core as mx
 import numpy as np
 
 from ..errors import I2VError
+from ..request import check_number
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class DDIMConfig:
             if getattr(self, name) not in known:
                 raise I2VError("config_invalid", f"The scheduler's {name} is {getattr(self, name)!r}.",
                                f"Known are {', '.join(known)}.")
+        for name, low, high in (
+            ("num_train_timesteps", 1, 10_000), ("steps_offset", 0, 10_000), ("beta_start", 0.0, 1.0),
+            ("beta_end", 0.0, 1.0), ("clip_sample_range", 0.0, 1e6),
+        ):  # fmt: skip
+            try:
+                check_number(name, getattr(self, name), low, high)
+            except I2VError as error:
+                raise I2VError("config_invalid", f"The scheduler's {error.message}", error.hint) from error
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DDIMConfig:
@@ -66,16 +75,20 @@ class DDIM:
         """The `steps` timesteps, descending. `steps` is 1 .. num_train_timesteps - steps_offset for leading spacing."""
         T = self.config.num_train_timesteps
         spacing = self.config.timestep_spacing
+        if not 0 < steps <= T:
+            raise _too_many(steps, T)
         if spacing == "leading":
             chosen = np.arange(steps)[::-1] * (T // steps) + self.config.steps_offset
         elif spacing == "trailing":
-            chosen = np.round(np.arange(T, 0, -T / steps)) - 1
+            chosen = np.round(np.arange(T, 0, -T / steps)[:steps]) - 1  # rounding may give one too many
         else:
             chosen = np.linspace(0, T - 1, steps).round()[::-1]
         timesteps = [int(t) for t in chosen]
-        if not 0 < steps <= T or timesteps[0] >= T:
-            raise I2VError("num_inference_steps_out_of_range", f"{steps} steps do not fit the schedule.",
-                           f"Use 1 to {T - 1}.")
+        if timesteps[0] >= T:
+            raise _too_many(steps, T)
+        if self.config.prediction_type == "epsilon" and self.alpha_bar[timesteps[0]] == 0:
+            raise I2VError("config_invalid", "Noise prediction cannot start where no signal is left.",
+                           "Use leading spacing, or a model that predicts v.")
         return timesteps
 
     def step(
@@ -98,16 +111,14 @@ class DDIM:
             x_0 = math.sqrt(a) * x_t - math.sqrt(1 - a) * prediction
             epsilon = math.sqrt(a) * prediction + math.sqrt(1 - a) * x_t
         else:
-            if a == 0:
-                raise I2VError("config_invalid", "Noise prediction cannot start where no signal is left.",
-                               "Use leading spacing, or a model that predicts v.")
             x_0 = (x_t - math.sqrt(1 - a) * prediction) / math.sqrt(a)
             epsilon = prediction
         if self.config.clip_sample:
             x_0 = mx.clip(x_0, -self.config.clip_sample_range, self.config.clip_sample_range)
 
         sigma = eta * math.sqrt(self.variance(t, t_prev))
-        x_prev = math.sqrt(a_prev) * x_0 + math.sqrt(1 - a_prev - sigma**2) * epsilon
+        # Rounding can leave a hair less than nothing for the old noise at eta = 1.
+        x_prev = math.sqrt(a_prev) * x_0 + math.sqrt(max(1 - a_prev - sigma**2, 0)) * epsilon
         if sigma > 0 and noise is not None:
             x_prev = x_prev + sigma * noise
         return x_prev, x_0
@@ -117,6 +128,10 @@ class DDIM:
         a = float(self.alpha_bar[t])
         a_prev = float(self.alpha_bar[t_prev]) if t_prev >= 0 else self.final_alpha_bar
         return (1 - a_prev) / (1 - a) * (1 - a / a_prev)
+
+
+def _too_many(steps: int, T: int) -> I2VError:
+    return I2VError("num_inference_steps_out_of_range", f"{steps} steps do not fit the schedule.", f"Use 1 to {T - 1}.")
 
 
 def alpha_bars(config: DDIMConfig) -> np.ndarray:

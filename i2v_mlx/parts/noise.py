@@ -23,7 +23,7 @@ class TorchNoise:
         self._spare: float | None = None
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Float32 array of `shape`, equal to ``torch.randn(shape, generator=...)`` to 2.4e-7."""
+        """Float32 array of `shape`, ``torch.randn(shape, generator=...)`` to 3.6e-7 of max(|x|, 1)."""
         n = math.prod(shape)
         values = self._blocks(n) if n >= BLOCK else np.array([self._one() for _ in range(n)], dtype=np.float32)
         return values.reshape(shape)

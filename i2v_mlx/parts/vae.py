@@ -62,6 +62,9 @@ class VAEConfig:
         return cls(**chosen | {"block_out_channels": tuple(chosen["block_out_channels"])})
 
     def __post_init__(self) -> None:
+        if not isinstance(self.scaling_factor, int | float) or not 0 < self.scaling_factor < 1e6:
+            raise I2VError("config_invalid", f"The VAE's scaling_factor is {self.scaling_factor!r}.",
+                           "Download the model again.")
         if any(channels % self.norm_num_groups for channels in self.block_out_channels):
             raise I2VError(
                 "config_invalid",

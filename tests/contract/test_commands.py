@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from i2v_mlx.commands import MAX_LINE_BYTES, Cancel, Generate, Quit, Resume, decode, encode
+from i2v_mlx.commands import Cancel, Generate, Quit, Resume, decode, encode
 from i2v_mlx.errors import I2VError
+from i2v_mlx.events import MAX_LINE_BYTES
 from i2v_mlx.request import Request
 
 ONE_OF_EACH = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+import shutil
 from pathlib import Path
 
 import mlx.core as mx
@@ -108,9 +110,8 @@ def test_more_steps_than_this_models_schedule_has(tiny_model, tmp_path, pipe):
 
 
 def test_a_noise_predicting_model_without_signal_at_the_start(tiny_model, tmp_path, pipe):
-    folder = copied(
-        tiny_model[1], tmp_path, "scheduler/scheduler_config.json", prediction_type="epsilon", timestep_spacing="trailing"
-    )
+    changes = {"prediction_type": "epsilon", "timestep_spacing": "trailing"}
+    folder = copied(tiny_model[1], tmp_path, "scheduler/scheduler_config.json", **changes)
     with pytest.raises(I2VError) as caught:
         I2VGenXLPipeline.from_pretrained(folder)("a cat", PICTURE, **GOOD)
     assert caught.value.code == "config_invalid"
@@ -314,9 +315,6 @@ def test_encode_prompt_checks_too(pipe, prompt, more, code):
 
 def copied(folder: Path, target: Path, file: str, **changes) -> Path:
     """A copy of the model, in which one JSON file has other values; None takes a value out."""
-    import json
-    import shutil
-
     target = target / "changed"
     shutil.copytree(folder, target)
     values = {**json.loads((target / file).read_text()), **changes}
@@ -340,7 +338,7 @@ def copied(folder: Path, target: Path, file: str, **changes) -> Path:
         ("text_encoder/config.json", {"num_attention_heads": 5}),
         ("text_encoder/config.json", {"hidden_size": 32}),
     ],
-    ids=lambda value: value if isinstance(value, str) else str(list(value.items())[0]),
+    ids=lambda value: value if isinstance(value, str) else str(next(iter(value.items()))),
 )
 def test_a_model_that_cannot_work_is_refused_when_it_is_opened(tiny_model, tmp_path, file, changes):
     folder = copied(tiny_model[1], tmp_path, file, **changes)

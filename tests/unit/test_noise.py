@@ -34,9 +34,10 @@ def test_every_shape(shape):
 
 @pytest.mark.parametrize(
     "lengths",
-    [[3, 3, 3], [1, 20, 1], [15, 16, 17], [5, 100, 5, 33, 2], [40, 40, 40], [1] * 7, [16, 3, 16, 3], [625, 1, 1300, 15]],
+    [[3, 3, 3], [1, 20, 1], [15, 16, 17], [5, 100, 5, 33, 2], [40, 40, 40], [1] * 7, [16, 3, 16, 3],
+     [625, 1, 1300, 15]],
     ids=str,
-)
+)  # fmt: skip
 def test_draws_in_turn(lengths):
     generator = torch.Generator().manual_seed(11)
     noise = TorchNoise(11)
