@@ -1,11 +1,13 @@
 """The levels of the network (diffusers models/unets/unet_3d_blocks.py), each with or without transformers.
 
 In a level, repeated: residual block and spatial transformer see one frame at a time, temporal convolution and temporal
-transformer all of them.
+transformer all of them. A block is a generator of its layers' outputs, so that each can be evaluated before the next is
+begun: that bounds memory, and the time until a cancel is noticed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -58,8 +60,8 @@ class DownBlock(nn.Module):
     def __call__(
         self, x: mx.array, emb: mx.array, key_values: list[KeyValue], frames: int, skips: list[mx.array],
         begun: Begun | None = None,
-    ) -> mx.array:  # fmt: skip
-        """x (B*F, H, W, C_in) -> (B*F, H/2, W/2, C). Every stage's output is pushed onto `skips`.
+    ) -> Iterator[mx.array]:  # fmt: skip
+        """x (B*F, H, W, C_in) -> ..., (B*F, H/2, W/2, C). Every output is pushed onto `skips`.
 
         With `begun`, what `begin` made of x is taken from there.
         """
@@ -71,10 +73,16 @@ class DownBlock(nn.Module):
                 if self.attentions:
                     x = self.temp_attentions[i](self.attentions[i](x, key_values[i]), frames)
             skips.append(x)
+            yield x
         if "downsamplers" in self:
             x = self.downsamplers[0](x)
             skips.append(x)
-        return x
+            yield x
+
+    @property
+    def output_count(self) -> int:
+        """How often `__call__` yields."""
+        return len(self.resnets) + ("downsamplers" in self)
 
 
 class MidBlock(nn.Module):
@@ -87,10 +95,15 @@ class MidBlock(nn.Module):
     def key_values(self, context: mx.array) -> list[KeyValue]:
         return [self.attentions[0].key_value(context)]
 
-    def __call__(self, x: mx.array, emb: mx.array, key_values: list[KeyValue], frames: int) -> mx.array:
+    def __call__(self, x: mx.array, emb: mx.array, key_values: list[KeyValue], frames: int) -> Iterator[mx.array]:
         x = self.temp_convs[0](self.resnets[0](x, emb), frames)
         x = self.temp_attentions[0](self.attentions[0](x, key_values[0]), frames)
-        return self.temp_convs[1](self.resnets[1](x, emb), frames)
+        yield x
+        yield self.temp_convs[1](self.resnets[1](x, emb), frames)
+
+    @property
+    def output_count(self) -> int:
+        return 2
 
 
 class UpBlock(nn.Module):
@@ -117,8 +130,8 @@ class UpBlock(nn.Module):
     def __call__(
         self, x: mx.array, emb: mx.array, key_values: list[KeyValue], frames: int, skips: list[mx.array],
         freeu: tuple[float, float] | None = None,
-    ) -> mx.array:  # fmt: skip
-        """x (B*F, H, W, C_in) -> (B*F, 2H, 2W, C). Every stage pops its skip."""
+    ) -> Iterator[mx.array]:  # fmt: skip
+        """x (B*F, H, W, C_in) -> ..., (B*F, 2H, 2W, C). Every layer pops its skip."""
         for i, (resnet, temp_conv) in enumerate(zip(self.resnets, self.temp_convs, strict=True)):
             skip = skips.pop()
             if freeu:
@@ -126,10 +139,14 @@ class UpBlock(nn.Module):
             x = temp_conv(resnet(mx.concatenate([x, skip], axis=-1), emb), frames)
             if self.attentions:
                 x = self.temp_attentions[i](self.attentions[i](x, key_values[i]), frames)
+            yield x
         if "upsamplers" in self:
             _, H, W, _ = skips[-1].shape
-            x = self.upsamplers[0](x, (H, W))  # an odd size on the way down comes back as it was
-        return x
+            yield self.upsamplers[0](x, (H, W))  # an odd size on the way down comes back as it was
+
+    @property
+    def output_count(self) -> int:
+        return len(self.resnets) + ("upsamplers" in self)
 
 
 def _add_attention(

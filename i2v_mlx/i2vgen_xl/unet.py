@@ -134,7 +134,8 @@ class I2VGenXLUNet(nn.Module):
     def block_count(self) -> int:
         """How many times `blocks` yields."""
         shared = next((i for i, down in enumerate(self.down_blocks) if down.attentions), len(self.down_blocks))
-        return len(self.down_blocks) - shared + 1 + len(self.up_blocks) + 1
+        blocks = [*self.down_blocks[shared:], self.mid_block, *self.up_blocks]
+        return sum(block.output_count for block in blocks) + 1
 
     def embed(self, timesteps: mx.array, fps: float) -> mx.array:
         """Timesteps (T,) of all steps, fps -> (T, 4 C_0), SiLU applied: what every resnet adds a projection of.
@@ -198,34 +199,34 @@ class I2VGenXLUNet(nn.Module):
                 begun = down.begin(x, emb, F)
                 mx.eval(begun)
                 return Entrance((B, F, h, w), x, skips, i, begun)
-            x = down(x, emb, [], F, skips)
-            mx.eval(x)
+            for x in down(x, emb, [], F, skips):  # noqa: B020 - the last output is the next input
+                mx.eval(x)
         return Entrance((B, F, h, w), x, skips, len(self.down_blocks), None)
 
     def blocks(
         self, entrance: Entrance, emb: mx.array, conditioning: Conditioning, freeu: FreeU | None = None
     ) -> Iterator[mx.array | None]:
-        """The rest of `__call__`, block by block: yields None after each, and v at last.
+        """The rest of `__call__`, layer by layer: yields None after each, and v at last.
 
-        Evaluation per block bounds memory to one block's temporaries, and whoever iterates can stop between blocks.
+        Evaluation bounds memory to one layer's temporaries, and whoever iterates can stop between layers.
         """
         B, F, h, w = entrance.shape
         emb = mx.broadcast_to(emb, (B, emb.shape[-1]))
         x, skips, begun = entrance.x, list(entrance.skips), entrance.begun
         for down, key_values in list(zip(self.down_blocks, conditioning.down, strict=True))[entrance.blocks :]:
-            x = down(x, emb, key_values, F, skips, begun)
+            for x in down(x, emb, key_values, F, skips, begun):  # noqa: B020
+                mx.eval(x)
+                yield None
             begun = None
+
+        for x in self.mid_block(x, emb, conditioning.mid, F):  # noqa: B020
             mx.eval(x)
             yield None
-
-        x = self.mid_block(x, emb, conditioning.mid, F)
-        mx.eval(x)
-        yield None
 
         for i, (up, key_values) in enumerate(zip(self.up_blocks, conditioning.up, strict=True)):
-            x = up(x, emb, key_values, F, skips, freeu.stage(i) if freeu else None)
-            mx.eval(x)
-            yield None
+            for x in up(x, emb, key_values, F, skips, freeu.stage(i) if freeu else None):  # noqa: B020
+                mx.eval(x)
+                yield None
 
         v = self.conv_out(self.conv_norm_out(x, silu=True)).reshape(B, F, h, w, -1).astype(mx.float32)
         mx.eval(v)
