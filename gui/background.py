@@ -1,0 +1,55 @@
+"""Slow work off the main thread; its result comes back on the main thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from i2v_mlx.errors import I2VError
+
+THREADS = 3                    # an export may take one for minutes
+
+
+class Background(QObject):
+    """A few threads. Create it on the main thread."""
+
+    _posted = Signal(object, object)
+
+    def __init__(self, parent: QObject | None = None):
+        super().__init__(parent)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="background")
+        self._closed = False
+        self._posted.connect(self._deliver)
+
+    def run(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[I2VError], None]) -> None:
+        """Runs `work` on a thread, then `done(result)` or `failed(error)` on the main thread."""
+        self._threads.submit(self._work, work, done, failed)
+
+    def post(self, callback: Callable[[Any], None], value: Any) -> None:
+        """From a thread: calls `callback(value)` on the main thread, soon."""
+        if not self._closed:
+            self._posted.emit(callback, value)
+
+    def close(self) -> None:
+        """Waits for what runs; results that were not delivered yet are dropped."""
+        self._closed = True
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _work(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[I2VError], None]) -> None:
+        try:
+            result = work()
+        except I2VError as error:
+            self.post(failed, error)
+        except Exception as error:
+            logging.getLogger("livestill").exception("in the background")
+            self.post(failed, I2VError("unexpected", f"Something unexpected happened: {error}.", "The log says more."))
+        else:
+            self.post(done, result)
+
+    def _deliver(self, callback: Callable[[Any], None], value: Any) -> None:
+        if not self._closed:
+            callback(value)

@@ -1,0 +1,139 @@
+"""The settings that the next Generate will use, with undo."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QUndoStack
+
+from i2v_mlx.errors import I2VError
+from i2v_mlx.request import SIDE_RANGE, Request
+
+from . import seed
+from .presets import Preset, presets
+from .seed import SeedMode
+from .undo import Change
+
+UNDO_LIMIT = 500
+MAX_PROMPT = 100_000           # characters; far beyond what is read, and still quick to send, store and count
+FIELDS = frozenset(field.name for field in dataclasses.fields(Request))
+
+
+class Draft(QObject):
+    """A `Request` in the making. Every change goes through `change`, so every change can be undone.
+
+    Attributes:
+        request: the settings now.
+        undo_stack: bind Edit > Undo and Redo to its createUndoAction and createRedoAction.
+        seed_mode: what Generate does to the seed.
+        aspect_locked: the sides of the video change together.
+
+    Signals:
+        changed(frozenset[str]): names of the Request fields that differ now; widgets re-read `request`.
+        seed_mode_changed(str)
+    """
+
+    changed = Signal(object)
+    seed_mode_changed = Signal(str)
+
+    def __init__(self, request: Request | None = None, clock: Callable[[], float] = time.monotonic,
+                 parent: QObject | None = None):
+        super().__init__(parent)
+        self.request = request or Request()
+        self.seed_mode: SeedMode = "random"
+        self.aspect_locked = False
+        self.undo_stack = QUndoStack(self)
+        self.undo_stack.setUndoLimit(UNDO_LIMIT)
+        self._clock = clock
+
+    def change(self, label: str = "", **fields: Any) -> None:
+        """Sets fields of the request as one undoable change. Quick changes of one field in a row are one undo.
+
+        No effect if nothing differs. Values are not checked here: see `problem`.
+        """
+        after = {name: value for name, value in fields.items() if getattr(self.request, name) != value}
+        if after:
+            before = {name: getattr(self.request, name) for name in after}
+            label = label or " and ".join(name.replace("_", " ") for name in after)
+            self.undo_stack.push(Change(label, self._apply, before, after, self._clock()))
+
+    def set_picture(self, path: str) -> None:
+        """Another picture; its crop starts as the whole picture."""
+        self.change("picture", image=path, crop=None)
+
+    def set_size(self, width: int | None = None, height: int | None = None) -> None:
+        """Sets one side, in pixels, rounded to a multiple of 8; with `aspect_locked` the other side follows."""
+        old = self.request
+        if self.aspect_locked and width is not None and height is None:
+            height = round(width * old.height / old.width)
+        elif self.aspect_locked and height is not None and width is None:
+            width = round(height * old.width / old.height)
+        self.change("size", width=_side(old.width if width is None else width),
+                    height=_side(old.height if height is None else height))
+
+    def use_preset(self, preset: Preset, portrait: bool = False) -> None:
+        """Steps, frames and size of a preset; on its side for a `portrait`."""
+        width, height = preset.size(portrait)
+        self.change(preset.name, width=width, height=height, num_frames=preset.num_frames,
+                    num_inference_steps=preset.num_inference_steps)
+
+    def preset(self) -> Preset | None:
+        """The preset whose values are set now."""
+        return next((preset for preset in presets(self.request.model) if preset.matches(self.request)), None)
+
+    def use_model(self, model: str) -> None:
+        """Another model, with the Balanced preset that it has."""
+        preset = presets(model)[1]
+        self.change("model", model=model, width=preset.width, height=preset.height, num_frames=preset.num_frames,
+                    num_inference_steps=preset.num_inference_steps)
+
+    def roll_seed(self) -> None:
+        """The dice."""
+        self.change("seed", seed=seed.roll())
+
+    def set_seed_mode(self, mode: SeedMode) -> None:
+        """What Generate does to the seed: "random", "locked" or "next"."""
+        if mode != self.seed_mode:
+            self.seed_mode = mode
+            self.seed_mode_changed.emit(mode)
+
+    def recall(self, request: Request, fields: Collection[str] | None = None) -> None:
+        """Takes all settings of a clip, or some of them (for example {"prompt"}), as one undoable change."""
+        names = FIELDS if fields is None else FIELDS & set(fields)
+        self.change("recall", **{name: getattr(request, name) for name in names})
+
+    def takes(self, count: int) -> list[Request]:
+        """`count` requests with this seed and the following ones; then moves the seed on as `seed_mode` says."""
+        first = self.request
+        requests = [dataclasses.replace(first, seed=seed.take(first.seed, index)) for index in range(count)]
+        self.change("seed", seed=seed.after_generate(first.seed, self.seed_mode, count))
+        return requests
+
+    def problem(self) -> I2VError | None:
+        """What is wrong with the settings, if anything. Looks at no file except whether the picture exists."""
+        try:
+            self.request.validate()
+        except I2VError as error:
+            return error
+        longest = max(len(self.request.prompt), len(self.request.negative_prompt))
+        if longest > MAX_PROMPT:
+            return I2VError("prompt_too_long", f"The prompt has {longest} characters.",
+                            "The model reads about 75 words; shorten it.")
+        if not Path(self.request.image).is_file():
+            return I2VError("image_not_found", f"The picture {Path(self.request.image).name} is not there any more.",
+                            "Choose it again.")
+        return None
+
+    def _apply(self, fields: dict[str, Any]) -> None:
+        self.request = dataclasses.replace(self.request, **fields)
+        self.changed.emit(frozenset(fields))
+
+
+def _side(pixels: float) -> int:
+    low, high = SIDE_RANGE
+    return min(max(round(pixels / 8) * 8, low), high)

@@ -1,0 +1,175 @@
+"""How long a clip will take and how much memory it needs, before Generate is pressed; learned on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from i2v_mlx.errors import I2VError
+from i2v_mlx.request import Request
+
+from . import quantities, state_file
+
+KEPT_RUNS = 200
+_RECENT = 15                   # runs that count: the machine and the program change
+_NEAR = 2.0                    # runs within this factor in pixels x frames tell more than others
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Attributes:
+        seconds: for the whole job; `learned` says that runs on this machine stand behind it.
+        memory_bytes: at the peak.
+        fits: the memory is enough.
+        alternatives: for a request that does not fit: up to three that do, as (sentence, request).
+    """
+
+    seconds: float
+    learned: bool
+    memory_bytes: int
+    fits: bool
+    alternatives: tuple[tuple[str, Request], ...] = ()
+
+    def __str__(self) -> str:
+        """For example "about 3 min, 7 GB", or what does not fit."""
+        memory = quantities.size(self.memory_bytes)
+        if not self.fits:
+            return f"needs {memory}, more than this machine has"
+        guess = "" if self.learned else " (a first guess)"
+        return f"about {quantities.duration(self.seconds)}{guess}, {memory}"
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What a model needs: TFLOP for one step with both branches, per million pixels of all frames, and the part that
+    grows with the square of the frame's size; bytes of the weights; bytes per million pixels of all frames while
+    denoising, and per million pixels of one frame while decoding."""
+
+    tflop: float
+    tflop_square: float
+    weights: float
+    denoise: float
+    decode: float
+
+
+# The released model: fitted to its FLOP counts and to a budget of its memory; corrected by what is measured.
+_RELEASED = _Costs(tflop=6.7, tflop_square=3.5, weights=3.2e9, denoise=0.2e9, decode=3.5e9)
+_DEMO = _Costs(tflop=0.02, tflop_square=0.01, weights=0.1e9, denoise=0.1e9, decode=1.0e9)
+# TFLOP per second that convolutions reach, by the name of the chip; the longest name that fits counts.
+_SPEEDS = {"CPU": 0.05, "M1": 1.6, "M1 Max": 6.3, "M2": 2.2, "M2 Pro": 4.1, "M3": 2.5, "M3 Ultra": 17.4, "M4": 2.9,
+           "M4 Max": 11.2, "M5": 12.0, "M5 Max": 40.0}
+_UNKNOWN_SPEED = 2.0
+_OTHER_STEPS = 2.0             # loading, encoding, decoding and writing take about as long as this many steps
+_START_SECONDS = 3.0
+
+
+class Estimator:
+    """Seconds per step as a function of pixels and frames, per model: the median of measured over expected.
+
+    Attributes:
+        memory_bytes: of this machine; 0 while unknown: then everything fits.
+        device: name of the chip, for the first guess.
+        notice: an I2VError if the file was damaged and set aside.
+    """
+
+    def __init__(self, file: Path):
+        """`file` holds what was learned."""
+        self.memory_bytes = 0
+        self.device = ""
+        self.notice: I2VError | None = None
+        self._file = file
+        self._runs: list[dict[str, Any]] = []
+        try:
+            runs = state_file.read(file) or []
+            self._runs = [run for run in runs if _sound(run)]
+        except (ValueError, TypeError):
+            self.notice = state_file.damaged("What was learned about this machine's speed", state_file.set_aside(file))
+
+    def estimate(self, request: Request) -> Estimate:
+        """Quick: called at every change of the settings."""
+        plain = self._estimate(request)
+        return plain if plain.fits else dataclasses.replace(plain, alternatives=self.alternatives(request))
+
+    def alternatives(self, request: Request) -> tuple[tuple[str, Request], ...]:
+        """Up to three smaller requests that fit, as (sentence, request): a smaller size first."""
+        found = []
+        for scale in (0.875, 0.75, 0.625, 0.5, 0.375, 0.25):
+            smaller = _scaled(request, scale)
+            if self._estimate(smaller).fits:
+                found.append((f"{smaller.width} x {smaller.height} pixels", smaller))
+                break
+        for frames in (12, 8, 4):
+            shorter = dataclasses.replace(request, num_frames=frames)
+            if frames < request.num_frames and self._estimate(shorter).fits:
+                found.append((f"{frames} frames", shorter))
+                break
+        for scale in (0.875, 0.75, 0.625, 0.5):
+            both = _scaled(dataclasses.replace(request, num_frames=max(1, request.num_frames // 2)), scale)
+            if self._estimate(both).fits:
+                found.append((f"{both.num_frames} frames of {both.width} x {both.height} pixels", both))
+                break
+        return tuple(found)
+
+    def after_seconds(self, request: Request) -> float:
+        """What decoding and writing will take."""
+        return self._step(request) * self._ratio("step", request) * _OTHER_STEPS * self._ratio("other", request)
+
+    def learn(self, request: Request, step_seconds: list[float], other_seconds: float, peak_bytes: int) -> None:
+        """A job is done: its steps took this long, and everything else that long. `peak_bytes` is 0 if unknown."""
+        if not step_seconds:
+            return
+        step = statistics.median(step_seconds)
+        run = {"model": request.model, "size": _size(request), "step": step / self._step(request),
+               "other": max(0.0, other_seconds) / (_START_SECONDS + _OTHER_STEPS * step),
+               "memory": peak_bytes / _memory(request) if peak_bytes > 0 else 1.0}
+        self._runs = [*self._runs, run][-KEPT_RUNS:]
+        state_file.write(self._file, self._runs)
+
+    def _estimate(self, request: Request) -> Estimate:
+        step = self._step(request) * self._ratio("step", request)
+        other = (_START_SECONDS + _OTHER_STEPS * step) * self._ratio("other", request)
+        memory = round(_memory(request) * self._ratio("memory", request))
+        learned = any(run["model"] == request.model for run in self._runs)
+        fits = not self.memory_bytes or memory <= self.memory_bytes
+        return Estimate(request.num_inference_steps * step + other, learned, memory, fits)
+
+    def _step(self, request: Request) -> float:
+        costs = _costs(request)
+        frame = request.width * request.height / 1e6
+        tflop = _size(request) * (costs.tflop + costs.tflop_square * frame)
+        known = [name for name in _SPEEDS if name in self.device]
+        return tflop / (_SPEEDS[max(known, key=len)] if known else _UNKNOWN_SPEED)
+
+    def _ratio(self, what: str, request: Request) -> float:
+        runs = [run for run in self._runs if run["model"] == request.model]
+        size = _size(request)
+        near = [run for run in runs if size / _NEAR <= run["size"] <= size * _NEAR]
+        return statistics.median([run[what] for run in (near or runs)[-_RECENT:]] or [1.0])
+
+
+def _costs(request: Request) -> _Costs:
+    return _DEMO if request.model == "demo" else _RELEASED
+
+
+def _size(request: Request) -> float:
+    """Millions of pixels in all frames."""
+    return request.width * request.height * request.num_frames / 1e6
+
+
+def _memory(request: Request) -> float:
+    costs = _costs(request)
+    return max(costs.weights + costs.denoise * _size(request), costs.decode * request.width * request.height / 1e6)
+
+
+def _scaled(request: Request, scale: float) -> Request:
+    width, height = (max(16, round(side * scale / 8) * 8) for side in (request.width, request.height))
+    return dataclasses.replace(request, width=width, height=height)
+
+
+def _sound(run: Any) -> bool:
+    numbers = ("size", "step", "other", "memory")
+    return (isinstance(run, dict) and isinstance(run.get("model"), str)
+            and all(isinstance(run.get(key), int | float) and run[key] >= 0 for key in numbers))
