@@ -1,4 +1,4 @@
-"""``python -m i2v_mlx``: generate, convert, download, info, doctor, worker.
+"""``python -m i2v_mlx``: generate, convert, download, models, info, doctor, worker.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Errors are one or two lines; a traceback goes to a file.
 """
@@ -61,9 +61,22 @@ def build_parser() -> argparse.ArgumentParser:
     add_arguments(convert)
     convert.set_defaults(run=_convert)
 
-    download = commands.add_parser("download", help="fetch the released model from the hub, 5.0 GB")
+    download = commands.add_parser("download", help="fetch the released model, 5.0 GB; carries on where it stopped")
     download.add_argument("model", nargs="?", default="i2vgen-xl", help="hub name (default: i2vgen-xl)")
+    download.add_argument("--folder", metavar="DIR", help="where to (default: the hub library's cache)")
+    download.add_argument("--json", action="store_true", help="events as lines of JSON on stdout")
     download.set_defaults(run=_download)
+
+    models = commands.add_parser("models", help="which models are here; move or remove them")
+    actions = models.add_subparsers(metavar="ACTION", required=True)
+    actions.add_parser("list", help="what is here, and where").set_defaults(run=_list_models)
+    move = actions.add_parser("move", help="to another folder, for example on another disk")
+    move.add_argument("model", help="i2vgen-xl or a hub name")
+    move.add_argument("folder", metavar="DIR", help="has to exist; the model gets a folder of its own in it")
+    move.set_defaults(run=_move_model)
+    remove = actions.add_parser("remove", help="delete a model's files, a broken-off download included")
+    remove.add_argument("model", help="i2vgen-xl or a hub name")
+    remove.set_defaults(run=_remove_model)
 
     info = commands.add_parser("info", help="what a video is and the recipe it carries")
     info.add_argument("file", metavar="FILE")
@@ -163,9 +176,43 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _download(args: argparse.Namespace) -> int:
-    from . import hub
+    from .download import download
+    from .download_progress import follow, tell_failure
 
-    print(hub.fetch(args.model))
+    try:
+        folder = follow(download(args.model, args.folder), args.json)
+    except KeyboardInterrupt:
+        print("stopped; the same command carries on from here", file=sys.stderr)
+        return INTERRUPTED
+    except I2VError as error:
+        if not args.json:
+            raise
+        tell_failure(error)
+        return FAILED
+    if not args.json:
+        print(folder)
+    return 0
+
+
+def _list_models(args: argparse.Namespace) -> int:
+    from . import models
+
+    print("\n".join(models.describe()))
+    return 0
+
+
+def _move_model(args: argparse.Namespace) -> int:
+    from . import models
+
+    print(models.move(args.model, args.folder))
+    return 0
+
+
+def _remove_model(args: argparse.Namespace) -> int:
+    from . import models
+    from .download_progress import amount
+
+    print(f"{amount(models.remove(args.model))} freed")
     return 0
 
 

@@ -13,22 +13,18 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import httpx2
 
 from . import __version__, files, hub
 from .errors import I2VError
-from .hub import File
-from .transfer import Again, Checking, Waiting, client, digest_of, discard, explain, kept, refusal, transfer, wait
+from .listing import Entry, listing
+from .transfer import Checking, Waiting, client, digest_of, discard, kept, transfer
 
-LISTING_TRIES = 3            # before anything was fetched: who is offline wants to know soon
 ROOM = 1.05                  # times what is missing has to be free
 LOCK = ".livestill.lock"
 SPEED_WINDOW_S = 10.0
@@ -91,16 +87,23 @@ def download(name: str, folder: Path | str | None = None) -> Iterator[Event]:
         raise I2VError("output_folder_missing", f"There is no folder {root}.", "Make it, or choose another.")
     copy = hub.cached(repo, root) or hub.cached(repo)
     if copy is not None and (yield from _is_sound(copy, repo)):
-        link(repo, copy)
+        if hub.cached(repo) is None:
+            link(repo, copy)
         yield Finished(str(copy), fetched=False)
         return
-    revision, wanted = yield from _listing(repo)
+    revision, wanted = yield from listing(repo)
     target = copy or hub.snapshot(repo, revision, root)
     with held(target):
-        missing = [file for file in wanted if not (yield from _is_there(target / file.name, file))]
-        have = {file.name: kept(target / file.name, *_facts(file)) for file in missing}
-        total = sum(_facts(file)[0] for file in wanted)
-        done = total - sum(_facts(file)[0] - have[file.name] for file in missing)
+        missing = []
+        for file in wanted:
+            if (yield from _is_there(target / file.name, file.bytes, file.digest)):
+                discard(target / file.name)
+            else:
+                missing.append(file)
+        parts = sum(kept(target / file.name, file.bytes, file.digest) for file in missing)
+        total = sum(file.bytes for file in wanted)
+        whole = total - sum(file.bytes for file in missing)
+        done = whole + parts
         free = files.free_bytes(target)
         known = hub.pinned().get(repo)
         yield Start(repo, str(target), total, done, free, known.licence if known else "see its page on the hub",
@@ -108,10 +111,11 @@ def download(name: str, folder: Path | str | None = None) -> Iterator[Event]:
         if free < (total - done) * ROOM:
             raise I2VError("disk_full", f"{(total - done) / 1e9:.2f} GB are to be fetched to {target}; "
                            f"{free / 1e9:.2f} GB are free.", "Make room, or choose a folder on another disk.")
-        yield from _fetch(repo, revision, target, missing, done - sum(have.values()), total)
+        yield from _fetch(repo, revision, target, missing, whole, total)
         if repo not in hub.pinned():
             _write_ref(target, revision)
-    link(repo, target)
+    if hub.cached(repo) is None:
+        link(repo, target)
     yield Finished(str(target), fetched=True)
 
 
@@ -128,14 +132,15 @@ def held(folder: Path) -> Iterator[None]:
             lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
-                    break  # else its holder has just finished and removed it
             except BlockingIOError as error:
                 owner = os.read(lock, 20).decode("ascii", "replace")
                 os.close(lock)
-                raise I2VError("download_busy", f"Process {owner} is at work on {folder} already.",
+                raise I2VError("download_busy", f"Process {owner or '(unknown)'} is at work on {folder} already.",
                                "Wait until it is done.") from error
-            os.close(lock)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock), path.stat()):
+                    break
+            os.close(lock)  # its holder has just finished and removed it
     except OSError as error:
         raise files.output_error(error, path) from error
     try:
@@ -143,7 +148,8 @@ def held(folder: Path) -> Iterator[None]:
         os.write(lock, str(os.getpid()).encode())
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk may be gone
+            path.unlink()
         os.close(lock)
 
 
@@ -168,7 +174,7 @@ def link(repo: str, folder: Path) -> None:
                        f"Use it with --model {folder}.") from error
 
 
-def _fetch(repo: str, revision: str, target: Path, missing: list[File], done: int, total: int) -> Iterator[Event]:
+def _fetch(repo: str, revision: str, target: Path, missing: list[Entry], done: int, total: int) -> Iterator[Event]:
     """The transfers, one after the other; `done` bytes are in other files."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
@@ -177,14 +183,13 @@ def _fetch(repo: str, revision: str, target: Path, missing: list[File], done: in
     speed = _Speed()
     with client(headers) as http:
         for file in missing:
-            size, digest = _facts(file)
             address = hf_hub_url(repo, file.name, revision=revision)
-            for step in transfer(http, address, target / file.name, size, digest):
+            for step in transfer(http, address, target / file.name, file.bytes, file.digest):
                 if isinstance(step, int):
                     yield speed.progress(file.name, done + step, total)
                 else:
                     yield step
-            done += size
+            done += file.bytes
 
 
 class _Speed:
@@ -205,83 +210,22 @@ class _Speed:
         return Progress(file, done, total, rate, (total - done) / rate if rate else None)
 
 
-def _listing(repo: str) -> Iterator[Waiting]:
-    """Returns the revision and the files that are read, with size and digest as pinned or as the hub tells."""
-    failures = 0
-    while True:
-        try:
-            return _ask(repo)
-        except Again as failure:
-            failures += 1
-            yield from wait(failure, failures, LISTING_TRIES)
-
-
-def _ask(repo: str) -> tuple[str, list[File]]:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    known = hub.pinned().get(repo)
-    try:
-        info = HfApi(library_name="livestill", library_version=__version__).model_info(
-            repo, revision=known.revision if known else None, files_metadata=True, timeout=30.0)
-        offered = {file.rfilename: File(file.rfilename, file.size, file.lfs.sha256 if file.lfs else file.blob_id)
-                   for file in info.siblings or ()}
-        revision = known.revision if known else str(info.sha)
-    except OfflineModeIsEnabled as error:
-        raise I2VError("download_offline", "HF_HUB_OFFLINE is set, so nothing is fetched.", "Unset it.") from error
-    except HfHubHTTPError as error:
-        raise refusal(error.response) from error
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise explain(error) from error
-    except ValueError as error:  # no JSON
-        raise I2VError("download_not_the_file", "The answer is not the hub's.",
-                       "If this network has a sign-in page, open it in a browser; check HF_ENDPOINT.") from error
-    except Exception as error:  # the hub library passes on whatever an odd answer or setting leads to
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise I2VError("download_failed", f"{repo} could not be looked up: {reason}",
-                       "Check the name and the connection, then start it again.") from error
-    names = [file.name for file in known.files] if known else hub.wanted(offered)
-    if not set(names) <= offered.keys() or "model_index.json" not in names:
-        lacking = ", ".join(sorted({*names, "model_index.json"} - offered.keys())) or "weights"
-        raise I2VError("model_incomplete", f"{repo} holds no model that can be run: {lacking} is not there.")
-    return revision, [_merged(next((file for file in known.files if file.name == name), File(name)) if known
-                              else File(name), offered[name]) for name in names]
-
-
-def _merged(ours: File, theirs: File) -> File:
-    """What is pinned holds; what is not comes from the hub."""
-    same_kind = ours.digest and theirs.digest and len(ours.digest) == len(theirs.digest)
-    if (ours.bytes and ours.bytes != theirs.bytes) or (same_kind and ours.digest != theirs.digest):
-        raise I2VError("download_changed", f"The server holds another {ours.name} than the one that is pinned.",
-                       "Check HF_ENDPOINT, or update Livestill.")
-    return replace(theirs, digest=ours.digest or theirs.digest)
-
-
-def _facts(file: File) -> tuple[int, str]:
-    """Size and digest. Raises I2VError if the hub told only one of them: such a file could not be checked."""
-    if file.bytes is None or file.digest is None or len(file.digest) not in (40, 64):
-        raise I2VError("download_failed", f"The server does not say what {file.name} has to be.", "Check HF_ENDPOINT.")
-    return file.bytes, file.digest
-
-
-def _is_there(path: Path, file: File) -> Iterator[Checking]:
-    """Returns whether the file is here, as it should be. `file` may know less than everything."""
-    if not path.is_file() or (file.bytes is not None and path.stat().st_size != file.bytes):
+def _is_there(path: Path, size: int | None, digest: str | None) -> Generator[Checking, None, bool]:
+    """Whether the file is here and as it should be, as far as that is known."""
+    if not path.is_file() or (size is not None and path.stat().st_size != size):
         return False
-    if file.digest is None:
+    if digest is None:
         return True
-    yield Checking(file.name)
-    if digest_of(path, file.digest) != file.digest:
-        return False
-    discard(path)
-    return True
+    yield Checking(path.name)
+    return digest_of(path, digest) == digest
 
 
-def _is_sound(folder: Path, repo: str) -> Iterator[Checking]:
-    """Returns whether nothing in a complete copy differs from what is pinned. The copy may be of the float32 files."""
+def _is_sound(folder: Path, repo: str) -> Generator[Checking, None, bool]:
+    """Whether nothing in a complete copy differs from what is pinned. The copy may be of the float32 files."""
     known = hub.pinned().get(repo)
     for file in known.files if known else ():
-        if (folder / file.name).is_file() and not (yield from _is_there(folder / file.name, file)):
+        path = folder / file.name
+        if path.is_file() and not (yield from _is_there(path, file.bytes, file.sha256)):
             return False
     return True
 

@@ -28,16 +28,11 @@ SMALL_FILES = (*CONFIGS, *(name for names in TOKENIZERS for name in names), "tok
 
 @dataclass(frozen=True)
 class File:
-    """A file of a repository.
-
-    Attributes:
-        bytes, digest: None where unknown. `digest` is a SHA-256, or git's id of the contents (40 digits), which is all
-            that the hub tells of small files.
-    """
+    """A file of a repository; None where nothing is pinned."""
 
     name: str
     bytes: int | None = None
-    digest: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,9 +52,8 @@ class Pinned:
 def pinned() -> dict[str, Pinned]:
     """The models that we know, by repository."""
     entries = json.loads(files.resource("models.json").read_text("utf-8"))
-    models = [Pinned(**{**entry, "name": name, "files": tuple(
-        File(file["name"], file.get("bytes"), file.get("sha256")) for file in entry["files"])})
-        for name, entry in entries.items()]
+    models = [Pinned(**{**entry, "name": name, "files": tuple(File(**file) for file in entry["files"])})
+              for name, entry in entries.items()]
     return {model.repo: model for model in models}
 
 

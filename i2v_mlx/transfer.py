@@ -66,7 +66,8 @@ def client(headers: dict[str, str] | None = None, transport: httpx2.BaseTranspor
                          event_hooks={"response": [_stay_secure]})
 
 
-def transfer(client: httpx2.Client, url: str, target: Path, size: int, digest: str) -> Iterator[int | Waiting | Checking]:
+def transfer(client: httpx2.Client, url: str, target: Path, size: int, digest: str
+             ) -> Iterator[int | Waiting | Checking]:
     """Fetches `url` to `target`, which then has `size` bytes and the SHA-256 or git id `digest`.
 
     Yields how many bytes of the file are here, after each piece, and what else there is to say. Whoever stops to
@@ -145,7 +146,7 @@ def explain(error: httpx2.HTTPError | httpx2.InvalidURL) -> Again | I2VError:
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__
     if cause is not None:
-        return I2VError("download_untrusted", f"The server's certificate is not trusted: {cause.verify_message}.",
+        return I2VError("download_untrusted", f"The server's certificate is not trusted: {cause}.",
                         "Check the clock. Behind a company's proxy, its certificate has to be in the system's store.")
     permanent = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.TooManyRedirects, httpx2.InvalidURL)
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
@@ -174,10 +175,10 @@ def _fill(client: httpx2.Client, url: str, target: Path, size: int, digest: str)
     _writable(target)
     while (have := kept(target, size, digest)) < size or not _part(target).exists():
         try:
-            for have in _attempt(client, url, target, size, digest, have):
-                if have > most:
-                    failures, most = 0, have
-                yield have
+            for done in _attempt(client, url, target, size, digest, have):
+                if done > most:
+                    failures, most = 0, done
+                yield done
         except Again as failure:
             failures += 1
             yield from wait(failure, failures)
@@ -219,7 +220,7 @@ def _begin(response: httpx2.Response, target: Path, size: int, digest: str, have
     if response.status_code not in (200, 206):
         raise refusal(response)
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise I2VError("download_not_the_file", f"{response.url.host} sent a web page instead of {target.name}.", PORTAL)
+        raise I2VError("download_not_the_file", f"{response.url.host} sent a web page, not {target.name}.", PORTAL)
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise I2VError("download_failed", f"{response.url.host} packs what it sends, unasked.", LATER)
     given = response.headers.get("ETag")

@@ -1,0 +1,138 @@
+"""Which models are here, and where; moves one to another disk, or removes it: ``python -m i2v_mlx models``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from . import hub
+from .download import held, link
+from .download_progress import amount
+from .errors import I2VError
+from .files import atomic, free_bytes, sha256_of
+from .transfer import discard
+
+
+def move(name: str, folder: Path | str) -> Path:
+    """Moves a complete model to another cache and leaves links, so that it is found as before. Returns its new folder.
+
+    The old files go when the new ones are whole; to break off leaves the model where it was.
+
+    Raises I2VError ``model_not_found``, ``output_folder_missing``, ``disk_full``, ``output_unwritable``,
+    ``model_not_linked``, ``download_busy``.
+    """
+    repo = hub.repository(name)
+    old, root = hub.cached(repo), Path(folder).expanduser()
+    if old is None:
+        raise _not_here(repo)
+    if not root.is_dir():
+        raise I2VError("output_folder_missing", f"There is no folder {root}.", "Make it, or choose another.")
+    new = hub.snapshot(repo, old.name, root)
+    with held(old):
+        sources = {file: (old / file).resolve() for file in _files(old)}
+        sources = {file: at for file, at in sources.items() if not at.is_relative_to(new.parents[1].resolve())}
+        size = sum(at.stat().st_size for at in sources.values())
+        if free_bytes(root / "model") < size:
+            raise I2VError("disk_full", f"{repo} needs {amount(size)} in {root}.", "Choose another disk.")
+        for file, at in sources.items():
+            _copy(at, new / file)
+        link(repo, new)
+        shared = _used_by_others(old)
+        for at in sources.values():
+            if at not in shared and not at.is_symlink():  # `link` has replaced what lay in the cache itself
+                at.unlink()
+                _prune(at.parent)
+    return new
+
+
+def remove(name: str) -> int:
+    """Deletes what is here of a model, wherever the cache leads to, and broken-off parts. Returns the bytes freed.
+
+    A file that another revision of the repository needs stays.
+
+    Raises I2VError ``model_not_found``, ``download_busy``.
+    """
+    repo = hub.repository(name)
+    folder = _folder(repo)
+    if folder is None:
+        raise _not_here(repo)
+    freed = 0
+    with held(folder):
+        shared = _used_by_others(folder)
+        for part in folder.rglob("*.part"):
+            freed += part.stat().st_size
+            discard(part.with_suffix(""))
+        links = [folder / file for file in _files(folder)]
+        for here in links:
+            at = here.resolve()
+            if at not in shared:
+                freed += at.stat().st_size
+                at.unlink()
+            here.unlink(missing_ok=True)
+            _prune(at.parent)
+    for below in (*(here.parent for here in links), folder):
+        _prune(below)
+    if not folder.exists() and not any(folder.parents[1].glob("snapshots/*")):
+        shutil.rmtree(folder.parents[1], ignore_errors=True)  # what the hub library noted about the repository
+    return freed
+
+
+def describe() -> list[str]:
+    """Of every model that we know, what is here of it and under which licence."""
+    lines = []
+    for model in hub.pinned().values():
+        folder, whole = _folder(model.repo), hub.cached(model.repo)
+        if whole is not None:
+            state = f"{amount(sum((whole / file).stat().st_size for file in _files(whole)))} in {_real(whole)}"
+        elif folder is not None:
+            state = f"{amount(sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()))} of " \
+                    f"{amount(model.bytes)} fetched; `python -m i2v_mlx download {model.name}` carries on"
+        else:
+            state = f"not here; `python -m i2v_mlx download {model.name}` fetches {amount(model.bytes)}"
+        lines += [f"{model.name}: {state}", f"  licence: {model.licence}. {model.note}"]
+    return lines
+
+
+def _folder(repo: str) -> Path | None:
+    """The cache's folder of a model, whole or not."""
+    whole, known = hub.cached(repo), hub.pinned().get(repo)
+    folder = whole or (hub.snapshot(repo, known.revision) if known else None)
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def _real(folder: Path) -> Path:
+    """Where a model lies to which the cache may only lead."""
+    index = folder / "model_index.json"
+    at = index.resolve()
+    return at.parent if index.is_symlink() and at.parent.name != "blobs" else folder
+
+
+def _files(folder: Path) -> list[str]:
+    return hub.wanted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _used_by_others(folder: Path) -> set[Path]:
+    """The files that other revisions in the same repository folder lead to."""
+    others = [other for other in folder.parent.iterdir() if other != folder]
+    return {path.resolve() for other in others for path in other.rglob("*") if path.is_file()}
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(target) as part:
+        shutil.copyfile(source, part)
+        if sha256_of(part) != sha256_of(source):
+            raise I2VError("model_not_copied", f"{target} did not become what {source} is.", "Check that disk.")
+
+
+def _prune(folder: Path) -> None:
+    """Removes empty folders upwards, the repository's at most."""
+    while folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        if folder.name.startswith("models--"):
+            return
+        folder = folder.parent
+
+
+def _not_here(repo: str) -> I2VError:
+    return I2VError("model_not_found", f"The model {repo} is not on this machine.", "`models list` says what is.")
