@@ -22,6 +22,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import i2v_mlx  # noqa: F401  before anything that imports mlx: it loads OpenBLAS
+
 PROMPT, NEGATIVE = "a cat runs in the sea", "blurry still"
 SEED = 7
 ROWS = ("encode the prompt", "encode the picture (CLIP)", "encode the picture (VAE)", "one denoising step",
@@ -76,9 +78,8 @@ def diffusers(folder: Path, call: dict[str, Any]) -> tuple[str, Callable[[], dic
     from diffusers.pipelines.deprecated.i2vgen_xl.pipeline_i2vgen_xl import I2VGenXLPipeline
     from PIL import Image
 
-    from i2v_mlx import device
-
-    where = next((d for d in ("cuda", "mps") if device.on_gpu() and getattr(torch, d).is_available()), "cpu")
+    on_gpu = call.pop("on_gpu")
+    where = next((d for d in ("cuda", "mps") if on_gpu and getattr(torch, d).is_available()), "cpu")
     dtype = torch.float32 if where == "cpu" else torch.float16
     wait = getattr(torch, where).synchronize
 
@@ -124,7 +125,7 @@ def diffusers(folder: Path, call: dict[str, Any]) -> tuple[str, Callable[[], dic
             "peak": peaks.get(where, resident_peak)(),
         }  # fmt: skip
 
-    note = " (no GPU build of torch)" if device.on_gpu() and where == "cpu" else ""
+    note = " (torch finds no GPU)" if on_gpu and where == "cpu" else ""
     kind = str(dtype).removeprefix("torch.")
     return f"torch {torch.__version__}, diffusers {__version__} on {where}{note}, {kind}", run
 
@@ -185,14 +186,15 @@ def compare(folder: Path, size: str, frames: int, steps: int, repeats: int) -> N
     width, height = map(int, size.split("x"))
     sound_picture(width, height).save(folder / "picture.png")
     call = {"width": width, "height": height, "num_frames": frames, "num_inference_steps": steps}
-    sides = [Side(name, folder, call) for name in ("ours", "diffusers")]
+    here = Side("ours", folder, call)
+    there = Side("diffusers", folder, call | {"on_gpu": "on CPU" not in here.name})
+    sides = here, there
     for _ in range(repeats):
         for side in sides:
             side.run()
     for side in sides:
         side.close()
 
-    here, there = sides
     print(f"\n{size}, {frames} frames, {steps} steps, medians of {repeats} runs in turn")
     print(f"  {here.name}\n  {there.name}")
     print(f"  {'this project / diffusers':30}ratio")

@@ -48,11 +48,15 @@ class Actions(QObject):
         player, draft = session.player, session.draft
 
         self.open = add("Open Picture or Clip…", _Key.Open, "folder")
+        self.cut = add("Cut", _Key.Cut)
+        self.copy = add("Copy", _Key.Copy)
         self.paste = add("Paste", _Key.Paste)
+        self.select_all = add("Select All", _Key.SelectAll)
         self.export = add("Export…", "Ctrl+E", "export")
         self.export_again = add("Export as Last", "Ctrl+Shift+E")
         self.preferences = add("Preferences…", _Key.Preferences)
         self.preferences.setMenuRole(QAction.MenuRole.PreferencesRole)
+        self.close = add("Close Window", _Key.Close)
         self.about = add("About Livestill")
         self.about.setMenuRole(QAction.MenuRole.AboutRole)
         self.quit = add("Quit Livestill", _Key.Quit)
@@ -106,7 +110,8 @@ class Actions(QObject):
         self.favourite = add("Favourite", "Ctrl+Shift+F", "star", self._favourite, checkable=True)
         self.copy_file = add("Copy as File", "Ctrl+Shift+C")
         self.copy_frame = add("Copy Frame", "Ctrl+Alt+C")
-        self.reveal = add("Reveal in Finder" if sys.platform == "darwin" else "Show in Folder", "Ctrl+Shift+O", "folder")
+        file_manager = "Reveal in Finder" if sys.platform == "darwin" else "Show in Folder"
+        self.reveal = add(file_manager, "Ctrl+Shift+O", "folder")
         self.delete_clip = add("Move Clip to Bin", "Ctrl+Backspace", "trash")
 
         self.show_job = add("Show Result")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFileDialog,
     QGridLayout,
+    QLineEdit,
     QMessageBox,
     QPlainTextEdit,
     QScrollArea,
@@ -50,6 +52,8 @@ class Commands:
             (actions.open, self.open), (actions.paste, self.paste), (actions.export, self.export),
             (actions.export_again, self.export_again), (actions.preferences, self.preferences),
             (actions.model, self.preferences), (actions.about, self.about), (actions.quit, window.close),
+            (actions.close, window.close), (actions.cut, partial(self.edit, "cut")),
+            (actions.copy, partial(self.edit, "copy")), (actions.select_all, partial(self.edit, "selectAll")),
             (actions.copy_file, self.copy_file), (actions.copy_frame, self.copy_frame), (actions.reveal, self.reveal),
             (actions.delete_clip, self.delete_clip), (actions.log, self.show_log),
             (actions.diagnostics, self.diagnostics), (actions.shortcuts, self.shortcuts),
@@ -68,10 +72,16 @@ class Commands:
     def paste(self) -> None:
         """Words into the field with the focus, pictures into the well."""
         focus, mime = QApplication.focusWidget(), QGuiApplication.clipboard().mimeData()
-        if isinstance(focus, QPlainTextEdit) and not focus.isReadOnly():
+        if isinstance(focus, QPlainTextEdit | QLineEdit) and not focus.isReadOnly():
             focus.paste()
         else:
             self._session.drop(mime)
+
+    def edit(self, what: str) -> None:
+        """"cut", "copy" or "selectAll" in the text field with the focus."""
+        focus = QApplication.focusWidget()
+        if isinstance(focus, QPlainTextEdit | QLineEdit):
+            getattr(focus, what)()
 
     def export(self) -> None:
         clip = self._shown()

@@ -62,6 +62,7 @@ class MainWindow(QMainWindow):
         self.setMinimumSize(*SMALLEST)
         self.setAcceptDrops(True)
         self._said = 0
+        self._engine_is_old = False          # it knows nothing of a model that was downloaded since
         self._appearance = session.preferences.appearance
         self.actions_ = actions = Actions(session, self)
         self.download = ModelDownload(parent=self)
@@ -131,6 +132,7 @@ class MainWindow(QMainWindow):
         actions.filmstrip.toggled.connect(self.filmstrip.setVisible)
         self.clip_view.drag_wanted.connect(self._drag_clip)
         self.clip_view.menu_wanted.connect(self.clip_menu.popup)
+        session.intake.picture.connect(self._new_picture)
         session.picture.changed.connect(self._show_centre)
         session.player.frames_changed.connect(self._show_centre)
         session.problem.connect(self.error_bar.show_problem)
@@ -141,12 +143,32 @@ class MainWindow(QMainWindow):
         session.job_done.connect(self._job_done)
         session.job_stopped.connect(lambda job: self._badge(0))
         session.preferences_changed.connect(self._apply_theme)
+        session.engine_changed.connect(self._renew_engine)
+        self.download.ended.connect(self._downloaded)
+
+    def _new_picture(self, path: str) -> None:
+        """A clip that was looked at gives way to the picture that has just come."""
+        if self.session.queue.running() is None:
+            self.session.stage.watch_next()
 
     def _show_centre(self) -> None:
         """The clip, or its still; the start page while there is neither."""
         something = self.session.player.image() is not None or self.session.picture.image is not None
         self._stage.setCurrentWidget(self.clip_view if something else self.start_page)
         self.transport.setEnabled(something)
+
+    def _downloaded(self, done: bool) -> None:
+        self._engine_is_old = done
+        self._renew_engine()
+
+    def _renew_engine(self) -> None:
+        """A new worker finds a new model; one that works is not disturbed."""
+        engine = self.session.engine
+        self.actions_.model.setEnabled(self.card.needed)
+        if self._engine_is_old and engine.job is None and engine.state == "ready":
+            self._engine_is_old = False
+            engine.release()
+            engine.start()
 
     # the job, outside of the window too
 

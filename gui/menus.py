@@ -36,8 +36,9 @@ def fill_menu_bar(bar: QMenuBar, actions: Actions, clip: QMenu, job: QMenu) -> N
 
     menus: dict[str, list[Entry]] = {
         "File": [actions.open, None, actions.export, actions.export_again, actions.reveal, None, actions.preferences,
-                 actions.quit],
-        "Edit": [actions.undo, actions.redo, None, actions.paste, actions.copy_frame, actions.copy_file, None,
+                 None, actions.close, actions.quit],
+        "Edit": [actions.undo, actions.redo, None, actions.cut, actions.copy, actions.paste,
+                 actions.select_all, None, actions.copy_frame, actions.copy_file, None,
                  actions.remove_picture, crop, None, actions.find],
         "Make": [actions.generate, takes, None, actions.pause_job, actions.resume_job, actions.cancel_job,
                  actions.watch, None, *actions.presets, None, seed, size, None, actions.model],

@@ -61,7 +61,6 @@ class ModelCard(QFrame):
         layout.addWidget(self.line)
         layout.addLayout(buttons)
         download.changed.connect(self._show)
-        download.ended.connect(self._ended)
         session.engine_changed.connect(self._show)
         self._show()
 
@@ -90,8 +89,3 @@ class ModelCard(QFrame):
 
     def _press(self) -> None:
         self._download.cancel() if self._download.running else self._download.start()
-
-    def _ended(self, done: bool) -> None:
-        if done:
-            self._session.engine.release()           # a new worker finds the new model
-            self._session.engine.start()

@@ -14,7 +14,9 @@ _HEIGHT = 28
 
 
 class Segmented(QWidget):
-    """Signals:
+    """Tab reaches the chosen one, the arrow keys the others.
+
+    Signals:
         picked(str): the user chose this one. Setting `value` emits nothing.
     """
 
@@ -48,6 +50,8 @@ class Segmented(QWidget):
         self._group.setExclusive(False)          # so that none may be chosen
         for key, button in self._buttons.items():
             button.setChecked(key == value)
+            reached = key == value or (value not in self._buttons and button is self._group.buttons()[0])
+            button.setFocusPolicy(Qt.FocusPolicy.StrongFocus if reached else Qt.FocusPolicy.ClickFocus)
         self._group.setExclusive(True)
 
     def button(self, value: str) -> QAbstractButton:

@@ -113,7 +113,7 @@ def download(name: str, folder: Path | str | None = None) -> Iterator[Event]:
                            f"{free / 1e9:.2f} GB are free.", "Make room, or choose a folder on another disk.")
         yield from _fetch(repo, revision, target, missing, whole, total)
         if repo not in hub.pinned():
-            _write_ref(target, revision)
+            write_ref(target, revision)
     if hub.cached(repo) is None:
         link(repo, target)
     yield Finished(str(target), fetched=True)
@@ -168,7 +168,7 @@ def link(repo: str, folder: Path) -> None:
             temporary.symlink_to((folder / file).absolute())
             temporary.replace(here)
         if repo not in hub.pinned():
-            _write_ref(cache, folder.name)
+            write_ref(cache, folder.name)
     except OSError as error:
         raise I2VError("model_not_linked", f"{folder} is whole, but {cache} cannot lead to it: {error.strerror}.",
                        f"Use it with --model {folder}.") from error
@@ -230,7 +230,7 @@ def _is_sound(folder: Path, repo: str) -> Generator[Checking, None, bool]:
     return True
 
 
-def _write_ref(snapshot: Path, revision: str) -> None:
+def write_ref(snapshot: Path, revision: str) -> None:
     """Where the hub library looks up which revision "main" is."""
     with suppress(FileExistsError):
         (snapshot.parents[1] / "refs").mkdir()

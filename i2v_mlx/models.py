@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 from . import hub
-from .download import held, link
+from .download import held, link, write_ref
 from .download_progress import amount
 from .errors import I2VError
 from .files import atomic, free_bytes, sha256_of
-from .transfer import discard
+from .transfer import discard, write_error
 
 
 def move(name: str, folder: Path | str) -> Path:
@@ -36,12 +36,13 @@ def move(name: str, folder: Path | str) -> Path:
             raise I2VError("disk_full", f"{repo} needs {amount(size)} in {root}.", "Choose another disk.")
         for file, at in sources.items():
             _copy(at, new / file)
+        if repo not in hub.pinned():
+            write_ref(new, new.name)
         link(repo, new)
         shared = _used_by_others(old)
-        for at in sources.values():
-            if at not in shared and not at.is_symlink():  # `link` has replaced what lay in the cache itself
-                at.unlink()
-                _prune(at.parent)
+        left = [at for at in sources.values() if at not in shared and not at.is_symlink()]  # `link` replaces files
+        places = _delete(left, old.parents[1].name)
+    _tidy(places)
     return new
 
 
@@ -56,24 +57,18 @@ def remove(name: str) -> int:
     folder = _folder(repo)
     if folder is None:
         raise _not_here(repo)
-    freed = 0
     with held(folder):
         shared = _used_by_others(folder)
-        for part in folder.rglob("*.part"):
-            freed += part.stat().st_size
-            discard(part.with_suffix(""))
+        parts = list(folder.rglob("*.part"))
         links = [folder / file for file in _files(folder)]
+        files = [at for at in (here.resolve() for here in links) if at not in shared and at.exists()]
+        freed = sum(path.stat().st_size for path in (*parts, *files))
+        for part in parts:
+            discard(part.with_suffix(""))
+        places = _delete(files, folder.parents[1].name)
         for here in links:
-            at = here.resolve()
-            if at not in shared:
-                freed += at.stat().st_size
-                at.unlink()
             here.unlink(missing_ok=True)
-            _prune(at.parent)
-    for below in (*(here.parent for here in links), folder):
-        _prune(below)
-    if not folder.exists() and not any(folder.parents[1].glob("snapshots/*")):
-        shutil.rmtree(folder.parents[1], ignore_errors=True)  # what the hub library noted about the repository
+    _tidy({folder.parents[1], *places})
     return freed
 
 
@@ -108,7 +103,8 @@ def _real(folder: Path) -> Path:
 
 
 def _files(folder: Path) -> list[str]:
-    return hub.wanted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return hub.wanted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
+                      if path.is_file() or path.is_symlink())  # the disk that a link leads to may be away
 
 
 def _used_by_others(folder: Path) -> set[Path]:
@@ -118,20 +114,35 @@ def _used_by_others(folder: Path) -> set[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(target) as part:
-        shutil.copyfile(source, part)
-        if sha256_of(part) != sha256_of(source):
-            raise I2VError("model_not_copied", f"{target} did not become what {source} is.", "Check that disk.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(target) as part:
+            shutil.copyfile(source, part)
+            if sha256_of(part) != sha256_of(source):
+                raise I2VError("model_not_copied", f"{target} did not become what {source} is.", "Check that disk.")
+    except OSError as error:
+        raise write_error(error, target) from error
 
 
-def _prune(folder: Path) -> None:
-    """Removes empty folders upwards, the repository's at most."""
-    while folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        if folder.name.startswith("models--"):
-            return
-        folder = folder.parent
+def _delete(files: list[Path], name: str) -> set[Path]:
+    """Deletes those that lie in a folder of the repository, and returns these folders. Others are the user's own."""
+    places = set()
+    for file in files:
+        place = next((parent for parent in file.parents if parent.name == name), None)
+        if place is not None:
+            file.unlink()
+            places.add(place)
+    return places
+
+
+def _tidy(repositories: set[Path]) -> None:
+    """Removes revisions without files, and repositories without revisions."""
+    for repository in repositories:
+        for revision in (repository / "snapshots").glob("*"):
+            if all(path.is_dir() and not path.is_symlink() for path in revision.rglob("*")):
+                shutil.rmtree(revision, ignore_errors=True)
+        if not any((repository / "snapshots").glob("*")):
+            shutil.rmtree(repository, ignore_errors=True)
 
 
 def _not_here(repo: str) -> I2VError:

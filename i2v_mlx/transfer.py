@@ -74,23 +74,21 @@ def transfer(client: httpx2.Client, url: str, target: Path, size: int, digest: s
     iterate, or kills the process, leaves a part that the next call carries on.
 
     Raises I2VError ``download_*`` (offline, interrupted, refused, not_found, busy_server, insecure, untrusted,
-    not_the_file, changed, corrupt, failed), ``disk_full`` or ``output_unwritable``.
+    not_the_file, changed, corrupt, failed), ``disk_full``, ``output_unwritable`` or ``output_folder_missing``.
     """
     for _ in range(2):
         yield from _fill(client, url, target, size, digest)
         yield Checking(target.name)
-        if digest_of(_part(target), digest) == digest:
-            break
+        try:
+            if digest_of(_part(target), digest) == digest:
+                with _part(target).open("rb+") as file:
+                    os.fsync(file.fileno())
+                _part(target).replace(target)
+                return discard(target)
+        except OSError as error:
+            raise write_error(error, target) from error
         discard(target)
-    else:
-        raise I2VError("download_corrupt", f"{target.name} arrived damaged, twice.", LATER)
-    try:
-        with _part(target).open("rb+") as file:
-            os.fsync(file.fileno())
-        _part(target).replace(target)
-        discard(target)
-    except OSError as error:
-        raise output_error(error, target) from error
+    raise I2VError("download_corrupt", f"{target.name} arrived damaged, twice.", LATER)
 
 
 def kept(target: Path, size: int, digest: str) -> int:
@@ -122,6 +120,14 @@ def digest_of(path: Path, like: str) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def write_error(error: OSError, target: Path) -> I2VError:
+    """What to tell the user. A disk that was unplugged is not a full one."""
+    if target.parent.is_dir():
+        return output_error(error, target)
+    return I2VError("output_folder_missing", f"The folder {target.parent} is not there: {error.strerror or error}.",
+                    "If it is on another disk, connect it; then start again.")
 
 
 def wait(failure: Again, failures: int, tries: int = TRIES) -> Iterator[Waiting]:
@@ -172,7 +178,10 @@ def refusal(response: httpx2.Response) -> Again | I2VError:
 def _fill(client: httpx2.Client, url: str, target: Path, size: int, digest: str) -> Iterator[int | Waiting]:
     """Until the part has all bytes."""
     failures, most = 0, kept(target, size, digest)
-    _writable(target)
+    try:
+        target.parent.mkdir(exist_ok=True)  # without parents: where a disk was, no folder is to be made
+    except OSError as error:
+        raise write_error(error, target) from error
     while (have := kept(target, size, digest)) < size or not _part(target).exists():
         try:
             for done in _attempt(client, url, target, size, digest, have):
@@ -201,10 +210,12 @@ def _attempt(client: httpx2.Client, url: str, target: Path, size: int, digest: s
                     if have > size:
                         discard(target)
                         raise _changed(target, f"more than {size} bytes", size)
-                    _append(file, piece, target)
+                    _append(file, piece)
                     yield have
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise explain(error) from error
+    except OSError as error:
+        raise write_error(error, target) from error
     if have < size:
         raise Again(f"the connection ended at {have} of {size} bytes")
 
@@ -235,29 +246,16 @@ def _begin(response: httpx2.Response, target: Path, size: int, digest: str, have
     if length != str(size):
         raise _changed(target, f"{length} bytes", size)
     discard(target)
-    try:
-        with atomic(_state(target)) as part:
-            part.write_text(json.dumps({"etag": given, "size": size, "digest": digest}), "utf-8")
-        _part(target).touch()
-    except OSError as error:
-        raise output_error(error, target) from error
+    with atomic(_state(target)) as part:
+        part.write_text(json.dumps({"etag": given, "size": size, "digest": digest}), "utf-8")
+    _part(target).touch()
     return 0
 
 
-def _append(file: FileIO, piece: bytes, target: Path) -> None:
+def _append(file: FileIO, piece: bytes) -> None:
     rest = memoryview(piece)
-    try:
-        while rest:  # a write can be cut short, by a disk that fills up or a signal
-            rest = rest[file.write(rest):]
-    except OSError as error:
-        raise output_error(error, target) from error
-
-
-def _writable(target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(error, target) from error
+    while rest:  # a write can be cut short, by a disk that fills up or a signal
+        rest = rest[file.write(rest):]
 
 
 def _changed(target: Path, given: str, size: int) -> I2VError:

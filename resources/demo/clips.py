@@ -187,9 +187,9 @@ def unseen_pictures(photos=10, drawn=10, seed=777):
 
 # ------------------------------------------------------------------------------------------------- camera moves
 
-SHIFT = 1 / 8  # of the frame's width, over a whole clip, at 16 frames per second
-ZOOM = 1.25
-GENTLE = 1.1
+SHIFT = 1 / 12  # of the frame's width, over a whole clip, at 16 frames per second
+ZOOM = 1.16
+GENTLE = 1.06
 
 # A camera that pans left shows what lies left of the picture: its content moves to the right.  (dx, dy) is the camera's
 # way in frame widths, the last number the final magnification.
@@ -210,6 +210,14 @@ def camera(move, progress, fps=16):
     dx, dy, scale = MOVES[move]
     way = progress * speed(fps)
     return dx * way, dy * way, scale**way
+
+
+def flow(move, progress, fps, cells, side):
+    """Where a frame's content comes from in the first frame: (2, side, side) offsets x, y in cells, for the middle `side` of
+    the `cells` that a frame is wide."""
+    x, y, scale = camera(move, progress, fps)
+    off = (torch.arange(side) - (side - 1) / 2) * (1 / scale - 1)
+    return torch.stack([(cells * x + off)[None, :].expand(side, side), (cells * y + off)[:, None].expand(side, side)])
 
 
 def render(canvas, views, size=SIZE, start=(0.0, 0.0), zoom0=1.0):

@@ -379,6 +379,30 @@ class Words:
         return torch.stack([rng.choice(self.of[m]) for m in moves])
 
 
+class FlowReaders(torch.nn.Module):
+    """A help in training, not part of the model: at two places on the UNet's way up, a linear read-out of where each cell's
+    content comes from.  Without it the directions took many thousand steps to get from the words to the finest level."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.read = torch.nn.ModuleList([torch.nn.Conv2d(64, 2, 1), torch.nn.Conv2d(64, 2, 1)])
+        self.seen = [None, None]
+        for k in range(2):
+            net.up_blocks[k].register_forward_hook(lambda module, given, out, k=k: self.seen.__setitem__(k, out))
+
+    def loss(self, moves, ramp, fps, cells, side, use):
+        true = torch.stack([torch.stack([clips.flow(clips.NAMES[m], float(r), float(f), cells, side) for r in row])
+                            for m, row, f in zip(moves, ramp, fps)])
+        total = 0
+        for read, seen in zip(self.read, self.seen):
+            want = true.flatten(0, 1)
+            if seen.shape[-1] != side:
+                want = F.avg_pool2d(want, side // seen.shape[-1])
+            error = ((read(seen) - want) ** 2).mean((1, 2, 3)).reshape(ramp.shape).mean(1)
+            total = total + (error * use).sum() / use.sum().clamp(1)
+        return total
+
+
 def train_motion(args):
     """Everything: a frame's noisy latents become the picture moved as the words say and as far as the ramp says."""
     join(args)
@@ -392,11 +416,14 @@ def train_motion(args):
         read.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("read.")})
         models.start_as_still(net, read)
     models.skip_time_layers(net, not args.time_layers)
-    run = Run(args.work / "motion.pt", net, args.rate or 1e-3, decay=0.998)
+    readers = FlowReaders(net)
+    if (args.work / "readers0.pt").exists():
+        readers.load_state_dict(torch.load(args.work / "readers0.pt"))
+    run = Run(args.work / "motion.pt", net, args.rate or 1e-3, decay=0.998, parameters=[*net.parameters(), *readers.parameters()])
     models.skip_time_layers(run.mean, not args.time_layers)
     bank, words_, rng, began = Bank(args.work / "bank"), Words(args), random.Random(run.step * 100 + args.rank), time.time()
     torch.manual_seed(run.step * 100 + args.rank)
-    schedule = models.scheduler().alphas_cumprod
+    schedule, flows = models.scheduler().alphas_cumprod, []
     saved = time.time()
     while True:
         factor, done = cosine(args.minutes, began, args.end)
@@ -406,11 +433,13 @@ def train_motion(args):
         text = words_.batch(moves, rng)
         drop = torch.rand(len(z)) < 0.12
         text[drop], seen[drop] = words_.none, 0
-        t = (1000 * (1 - torch.rand(len(z)) ** 1.5)).long().clamp(0, 999)
+        t = (1000 * (1 - torch.rand(len(z)) ** args.emphasis)).long().clamp(0, 999)
         x, v = add_noise(schedule, z, t)
         guess = net(x, t, fps, image_latents(z, ramp), seen[:, None], text, return_dict=False)[0]
         error = ((guess - v) ** 2).mean((1, 3, 4))
-        run.update(error.mean(), factor)
+        flow = readers.loss(moves, ramp, fps, 24, args.side, (~drop).float())
+        run.update(error.mean() + args.flow * flow, factor)
+        flows.append(flow.item())
         high = (t > 900) & ~drop
         if high.any() and not args.rank:
             run.extra.setdefault("high", []).append((error[high][:, 0].mean().item(), error[high][:, 1:].mean().item()))
@@ -418,10 +447,11 @@ def train_motion(args):
             continue
         if run.step % 50 == 0:
             recent = run.extra.pop("high", [(0, 0)])
-            run.log(50, "at high noise: first frame %.4f, later %.4f" % tuple(sum(v) / len(v) for v in zip(*recent)))
+            run.log(50, f"flow {sum(flows[-50:]) / 50:.4f} at high noise: first frame %.4f, later %.4f" % tuple(sum(v) / len(v) for v in zip(*recent)))
         if time.time() - saved > 120:
             run.extra.pop("high", None)
             run.save()
+            torch.save(readers.state_dict(), args.work / "readers0.pt")
             saved = time.time()
     run.extra.pop("high", None)
     if not args.rank:
@@ -475,6 +505,8 @@ def main():
     parser.add_argument("--clip-frames", type=int, default=16, help="report: frames of a clip")
     parser.add_argument("--settings", action="store_true", help="report: what each setting changes, instead of the motion")
     parser.add_argument("--end", type=float, default=0.05, help="the share of the learning rate that is left at the end")
+    parser.add_argument("--emphasis", type=float, default=1.5, help="motion: how much high noise is preferred")
+    parser.add_argument("--flow", type=float, default=0.3, help="motion: weight of the read-outs of the flow")
     parser.add_argument("--rank", type=int, default=0, help="motion: number of this process")
     parser.add_argument("--ranks", type=int, default=1, help="motion: how many processes train together")
     parser.add_argument("--bf16", action="store_true")

@@ -78,8 +78,10 @@ def save(widget: QWidget, path: Path) -> None:
     widget.grab().save(str(path))
     picture = Image.open(path).convert("RGB")
     picture.save(path, optimize=True)
-    if path.stat().st_size > LARGEST and (pngquant := shutil.which("pngquant")):
-        subprocess.run([pngquant, "--force", "--speed", "1", "--output", str(path), str(path)], check=True)
+    pngquant = shutil.which("pngquant")
+    for colors in ("256", "128"):
+        if pngquant and path.stat().st_size > LARGEST:
+            subprocess.run([pngquant, colors, "--force", "--speed", "1", "--output", str(path), str(path)], check=True)
 
 
 class Stage:

@@ -1,4 +1,4 @@
-"""A hub on 127.0.0.1 with one model, that misbehaves as it is told. Weights are redirected, as by the hub, to a store."""
+"""A hub on 127.0.0.1 with one model, that misbehaves as told. Weights are redirected to a store, as by the real one."""
 
 from __future__ import annotations
 
@@ -60,8 +60,12 @@ class Answer:
 
 @dataclass
 class Request:
-    """One that was made: for a file, or with the empty name for the list. Header names are lower case, `sent` counts bytes of
-    the body."""
+    """One that was made, for a file or the list.
+
+    Attributes:
+        headers: their names in lower case.
+        sent: bytes of the body.
+    """
 
     name: str
     headers: dict[str, str]
@@ -97,7 +101,10 @@ class FakeHub(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    """One instance answers one request: this is HTTP 1.0."""
+
     server: FakeHub
+    seen: Request
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -107,14 +114,15 @@ class Handler(BaseHTTPRequestHandler):
             name = path.split(f"/{REVISION}/")[1]
             if name.endswith(".safetensors"):
                 sha256 = hashlib.sha256(self.server.files[name]).hexdigest()
+                self._note(f"redirect {name}")
                 self._send(302, b"", {"Location": f"{self.server.store}/store/{name}", "X-Linked-ETag": f'"{sha256}"',
                                       "X-Linked-Size": str(len(self.server.files[name]))})
-                self.server.requests.append(Request(f"redirect {name}", self._headers(), self.headers["Host"]))
             else:
                 self._file(name)
         elif path.startswith("/store/"):
             self._file(path.removeprefix("/store/"))
         else:
+            self._note(path)
             self._send(404, b"", {})
 
     def _list(self) -> None:
@@ -130,12 +138,14 @@ class Handler(BaseHTTPRequestHandler):
                    {"Content-Type": "application/json"} | answer.headers)
 
     def _answer(self, name: str) -> Answer:
-        self.server.requests.append(Request(name, self._headers(), self.headers["Host"]))
+        self._note(name)
         planned = self.server.answers.get(name)
         return planned.pop(0) if planned else self.server.always(name) or Answer()
 
-    def _headers(self) -> dict[str, str]:
-        return {name.lower(): value for name, value in self.headers.items()}
+    def _note(self, name: str) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.seen = Request(name, headers, headers["host"])
+        self.server.requests.append(self.seen)
 
     def _file(self, name: str) -> None:
         answer = self._answer(name)
@@ -154,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(status, data[first:], headers | answer.headers, answer)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str | None], answer: Answer | None = None) -> None:
-        answer, request = answer or Answer(), self.server.requests[-1] if self.server.requests else None
+        answer = answer or Answer()
         self.send_response(status)
         for key, value in ({"Content-Length": str(len(body))} | headers).items():
             if value is not None:
@@ -166,9 +176,8 @@ class Handler(BaseHTTPRequestHandler):
             if answer.pause and self.server.released.wait(answer.pause):
                 return
             piece = body[start:min(stop, start + 2**16)]
+            self.seen.sent += len(piece)
             self.wfile.write(piece)
-            if request is not None:
-                request.sent += len(piece)
         if answer.hold_after is not None:
             self.server.released.wait(30)
 

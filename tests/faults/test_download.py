@@ -1,4 +1,4 @@
-"""Downloads end whole or with a named error, never with half a file under a final name, and carry on where they were."""
+"""A download ends whole or with a named error, leaves no half file under a final name, and carries on where it was."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ import huggingface_hub.constants as constants
 import pytest
 from fake_hub import REPO, REVISION, SMALL, UNET, Answer, FakeHub
 
+from i2v_mlx import cli, models, transfer
 from i2v_mlx import download as downloading
 from i2v_mlx import hub as names
-from i2v_mlx import cli, models, transfer
 from i2v_mlx.download import LOCK, Finished, Progress, Start, download
 from i2v_mlx.download_progress import DownloadLine, progress_text
 from i2v_mlx.errors import I2VError
@@ -99,7 +99,7 @@ def ranges(hub: FakeHub, name: str = UNET) -> list[int]:
     return [int(request.headers.get("range", "bytes=0-")[6:-1]) for request in hub.asked(name)]
 
 
-# ----------------------------------------------------------------------------------------------------------- as it should
+# --------------------------------------------------------------------------------------------------------- as it should
 
 def test_what_is_said_before_and_on_the_way(hub, cache):
     events = fetch(cache, hub)
@@ -176,7 +176,7 @@ def test_the_line():
     assert line.getvalue().count("kB of") == 1
 
 
-# -------------------------------------------------------------------------------------------------------- a bad connection
+# ----------------------------------------------------------------------------------------------------- a bad connection
 
 def test_drops_at_random_bytes_cost_none(hub, cache, pauses):
     cuts = sorted(random.Random(1).sample(range(1, 2_000_000), 12))
@@ -231,7 +231,7 @@ def test_offline_by_wish(hub, cache, monkeypatch):
     assert refused(cache, hub).code == "download_offline" and not hub.requests
 
 
-# --------------------------------------------------------------------------------------------------------- an odd server
+# -------------------------------------------------------------------------------------------------------- an odd server
 
 def part(cache: Path, hub: FakeHub, have: int, etag: str | None = None, data: bytes | None = None) -> None:
     """As an earlier try left it."""
@@ -405,9 +405,9 @@ def test_a_list_that_is_none(body, hub, cache):
 def test_names_in_the_list_lead_nowhere_else(hub, cache, tmp_path):
     hub.files |= {"../../../../evil.json": b"", "/etc/evil": b"", "unet/model.py": b"", "unet/../evil.safetensors": b"",
                   "unet/diffusion_pytorch_model.fp16.safetensors/../../evil": b""}
-    good = fake_hub.contents().keys()
     list(download(REPO))
-    assert {path.relative_to(folder_of(cache)).as_posix() for path in folder_of(cache).rglob("*") if path.is_file()} == good
+    found = {path.relative_to(folder_of(cache)).as_posix() for path in folder_of(cache).rglob("*") if path.is_file()}
+    assert found == fake_hub.contents().keys()
     assert not list(tmp_path.rglob("evil*"))
 
 
@@ -452,7 +452,8 @@ def test_models_json_is_what_the_project_knows():
     model = names.pinned()["ali-vilab/i2vgen-xl"]
     listed = [file.name for file in model.files]
     assert model.revision == "39e1979ea27be737b0278c06755e321f2b4360d5" and "MIT" in model.licence
-    assert sorted(listed) == sorted(names.wanted(listed)) and sum(name.endswith(".fp16.safetensors") for name in listed) == 4
+    assert sorted(listed) == sorted(names.wanted(listed))
+    assert sum(name.endswith(".fp16.safetensors") for name in listed) == 4
     assert all(file.sha256 is None or len(file.sha256) == 64 for file in model.files)
 
 
@@ -465,7 +466,7 @@ def test_a_certificate_that_is_not_trusted(hub, cache, monkeypatch):
     assert error.code == "download_untrusted" and "self-signed" in error.message
 
 
-# ----------------------------------------------------------------------------------------------------- folders and disks
+# ---------------------------------------------------------------------------------------------------- folders and disks
 
 def test_another_folder_is_found_by_its_name(hub, cache, tmp_path):
     disk = tmp_path / "disk"
@@ -486,6 +487,20 @@ def test_a_disk_that_was_unplugged_leaves_no_trace_in_the_way(hub, cache, tmp_pa
     assert names.cached(REPO) is None
     fetch(cache, hub)
     assert not any(path.is_symlink() for path in folder_of(cache).rglob("*"))
+
+
+@pytest.mark.parametrize("away_at", ["model_index.json", IMAGE, UNET])
+def test_a_disk_that_is_unplugged_on_the_way(away_at, hub, cache, tmp_path):
+    (tmp_path / "disk").mkdir()
+    with pytest.raises(I2VError) as caught:
+        for event in download(REPO, tmp_path / "disk"):
+            if isinstance(event, Progress) and event.file == away_at and (tmp_path / "disk").exists():
+                (tmp_path / "disk").rename(tmp_path / "away")
+    assert caught.value.code == "output_folder_missing" and "connect" in caught.value.hint
+    assert not (tmp_path / "disk").exists()
+    (tmp_path / "away").rename(tmp_path / "disk")
+    list(download(REPO, tmp_path / "disk"))
+    invariants(cache, hub, whole=True)
 
 
 def test_a_folder_that_is_none(hub, tmp_path):
@@ -537,10 +552,43 @@ def test_removed_wherever_it_is(hub, cache, tmp_path):
     (tmp_path / "disk").mkdir()
     list(download(REPO, tmp_path / "disk"))
     assert models.remove(REPO) == size and not list(cache.iterdir())
-    assert not [path for path in (tmp_path / "disk").rglob("*") if path.name != "main" and path.is_file()]
+    assert not list((tmp_path / "disk").iterdir())
     with pytest.raises(I2VError) as caught:
         models.remove(REPO)
     assert caught.value.code == "model_not_found"
+
+
+def test_a_file_of_the_user_is_not_removed(hub, cache, tmp_path):
+    fetch(cache, hub)
+    own = (folder_of(cache) / UNET).rename(tmp_path / "my.safetensors")
+    (folder_of(cache) / UNET).symlink_to(own)
+    models.remove(REPO)
+    assert own.read_bytes() == hub.files[UNET] and not list(cache.iterdir())
+
+
+def test_what_leads_to_a_disk_that_is_away_is_removed(pinned, hub, cache, tmp_path):
+    (tmp_path / "disk").mkdir()
+    list(download(REPO, tmp_path / "disk"))
+    (tmp_path / "disk").rename(tmp_path / "away")
+    assert models.remove(REPO) == 0 and not list(cache.iterdir())
+    assert (folder_of(tmp_path / "away") / UNET).read_bytes() == hub.files[UNET]
+
+
+def test_a_move_to_where_nothing_can_be_written_changes_nothing(hub, cache, tmp_path):
+    fetch(cache, hub)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/models--tiny--model").write_text("in the way")
+    with pytest.raises(I2VError) as caught:
+        models.move(REPO, tmp_path / "disk")
+    assert caught.value.code == "output_folder_missing"
+    invariants(cache, hub, whole=True)
+
+
+def test_half_a_download_is_removed(pinned, hub, cache):
+    run = download(REPO)
+    assert any(isinstance(event, Progress) and event.bytes > 1_000_000 for event in run)
+    run.close()
+    assert models.remove(REPO) > 1_000_000 and not list(cache.iterdir())
 
 
 def test_what_another_revision_needs_is_not_removed(hub, cache):
@@ -582,7 +630,7 @@ def test_the_commands(hub, cache, tmp_path, capsys):
     assert cli.main(["models", "list"]) == 0 and "i2vgen-xl: not here" in capsys.readouterr().out
 
 
-# ------------------------------------------------------------------------------------------------------------- processes
+# ------------------------------------------------------------------------------------------------------------ processes
 
 def start(hub: FakeHub, cache: Path, *options: str, limit: int | None = None) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items()
@@ -639,7 +687,7 @@ def test_killed_at_every_kind_of_event(hub, cache):
         if process.returncode == -9 and not names.cached(REPO):
             invariants(cache, hub, whole=False)
     process = start(hub, cache, "--json")
-    out, said = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=20)
     events = [json.loads(line) for line in out.splitlines()]
     assert [event["event"] for event in events].count("finished") == 1 and events[-1]["folder"] == str(folder_of(cache))
     invariants(cache, hub, whole=True)

@@ -1,4 +1,4 @@
-"""The four networks at the released configuration against the reference, through the files and the loader of a real run.
+"""The four networks at the released configuration, through the files and loader of a real run, against the reference.
 
 Each has random weights of which every one counts, is computed by the reference, written as the hub has it, forgotten by
 torch, and only then loaded by us: never more than two copies of one network are in memory.

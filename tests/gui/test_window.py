@@ -419,3 +419,14 @@ sys.exit(1)
     with qtbot.waitSignal(window.download.ended, timeout=10_000):
         window.card.button.click()
     assert "kept" in window.card.line.text()
+
+
+def test_a_new_picture_takes_the_place_of_the_clip(filled, qtbot, tmp_path, photo):
+    window = filled()
+    make_clip(window, qtbot)
+    other = tmp_path / "hills.jpg"
+    other.write_bytes(photo.read_bytes())
+    drop(window, mime_of(other))
+    qtbot.waitUntil(lambda: window.session.draft.request.image == str(other), timeout=10_000)
+    assert window.session.shown is None and window.session.player.count == 0
+    assert window._stage.currentWidget() is window.clip_view and not window.actions_.export.isEnabled()
