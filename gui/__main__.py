@@ -1,4 +1,4 @@
-"""python -m gui, and what the frozen app starts; with --worker it is the engine instead."""
+"""python -m gui, and what the frozen app starts; with --worker or --download it is the engine instead."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ def start() -> int:
         from i2v_mlx import worker
 
         return worker.main()
+    if "--download" in sys.argv[1:]:
+        from i2v_mlx import cli
+
+        return cli.main(["download", "--json"])
 
     from .app import main
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
@@ -126,10 +126,11 @@ class ClipView(QWidget):
         if self._still_is != wanted:
             size = (picture.width(), picture.height())
             left, top, right, bottom = crop.video_box(size, request.crop, request.width, request.height)
-            corner = QPoint(round(left * size[0]), round(top * size[1]))
-            part = QRect(corner, QPoint(round(right * size[0]) - 1, round(bottom * size[1]) - 1))
+            part = QRectF(QPointF(left * size[0], top * size[1]), QPointF(right * size[0], bottom * size[1]))
             room = QSize(request.width, request.height).scaled(self.size() * ratio, Qt.AspectRatioMode.KeepAspectRatio)
-            near = picture.copy(part).scaled(room * 2)           # quick and coarse first: smooth alone takes long
+            near = QImage(room * 2, QImage.Format.Format_RGB32)  # quick and coarse first: smooth alone takes long
+            with QPainter(near) as painter:
+                painter.drawImage(QRectF(near.rect()), picture, part)
             self._still_image = near.scaled(room, mode=Qt.TransformationMode.SmoothTransformation)
             self._still_is = wanted
         return self._still_image

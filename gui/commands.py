@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QLineEdit,
+    QMenu,
     QMessageBox,
     QPlainTextEdit,
     QScrollArea,
@@ -197,10 +198,10 @@ class _Shortcuts(QDialog):
         grid.setHorizontalSpacing(4 * theme.GRID)
         grid.setVerticalSpacing(theme.GRID // 2)
         row = 0
-        for menu in window.menuBar().actions():
-            found = [action for action in _all_actions(menu.menu()) if not action.shortcut().isEmpty()]
+        for menu in window.findChildren(QMenu):
+            found = [action for action in menu.actions() if not action.shortcut().isEmpty()]
             if found:
-                grid.addWidget(Label(menu.text().replace("&", ""), bold=True), row, 0, 1, 2)
+                grid.addWidget(Label(menu.title(), bold=True), row, 0, 1, 2)
                 row += 1
             for action in found:
                 grid.addWidget(Label(action.text().rstrip("…")), row, 0)
@@ -216,13 +217,6 @@ class _Shortcuts(QDialog):
         layout.addWidget(area, 1)
         layout.addWidget(buttons)
         self.resize(416, 560)
-
-
-def _all_actions(menu: object) -> list:
-    found = []
-    for action in menu.actions():                 # type: ignore[attr-defined]
-        found += _all_actions(action.menu()) if action.menu() else [action]
-    return found
 
 
 def reveal(path: Path) -> None:

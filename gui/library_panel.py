@@ -48,6 +48,7 @@ class LibraryPanel(QWidget):
         self.view.addActions([actions.delete_clip])
         self.search = named(QLineEdit(placeholderText="Search", clearButtonEnabled=True), "Search the library")
         self.search.setObjectName("search")
+        self.search.setAcceptDrops(False)        # a picture is for the window
         self.search.addAction(icon("search"), QLineEdit.ActionPosition.LeadingPosition)
         self.search.textChanged.connect(self._read)
         self.favourites = FlatButton("Favourites only", "star", checkable=True)
@@ -146,7 +147,7 @@ class _ClipGrid(QListView):
         self.setViewMode(QListView.ViewMode.IconMode)
         self.setResizeMode(QListView.ResizeMode.Adjust)
         self.setMovement(QListView.Movement.Static)
-        self.setDragEnabled(True)
+        self.setDragDropMode(QListView.DragDropMode.DragOnly)
         self.setUniformItemSizes(True)
         self.setMouseTracking(True)
         self.setFrameShape(QListView.Shape.NoFrame)

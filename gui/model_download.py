@@ -69,8 +69,9 @@ class ModelDownload(QObject):
 
     def __init__(self, command: list[str] | None = None, parent: QObject | None = None):
         super().__init__(parent)
-        engine = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "i2v_mlx"]
-        self._command = command or [*engine, "download", "--json"]
+        frozen = getattr(sys, "frozen", False)
+        how = ["--download"] if frozen else ["-m", "i2v_mlx", "download", "--json"]
+        self._command = command or [sys.executable, *how]
         self._process: QProcess | None = None
         self._rest = b""
         self.fraction: float | None = None

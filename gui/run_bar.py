@@ -170,7 +170,7 @@ class _ProgressFace(QWidget):
             return
         text = stage_text(progress.stage)
         if progress.stage == "denoise":
-            text = f"Denoising · step {min(progress.step + 1, progress.steps)} of {progress.steps}"
+            text = f"Denoising · step {progress.step} of {progress.steps}"
         elif progress.stage == "decode":
             text = f"Decoding · frame {progress.frame} of {progress.frames}"
         self.stage.setText(text)

@@ -11,7 +11,9 @@ S = TypeVar("S", bound=QAbstractSpinBox)
 
 
 def shaped(spin: S) -> S:
-    """Off the Mac: with room left of the number, where the padding of the style sheet does not reach."""
+    """Takes no drops: a picture that falls on it is for the window, not its path for the number. Off the Mac with room
+    left of the number, where the padding of the style sheet does not reach."""
+    spin.lineEdit().setAcceptDrops(False)
     if sys.platform != "darwin":
         spin.lineEdit().setTextMargins(5, 0, 0, 0)
     return spin

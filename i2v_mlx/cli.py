@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .errors import I2VError
-from .request import SEED_LIMIT, Request
+from .request import GRIDS, SAMPLERS, SEED_LIMIT, Request
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 USAGE_CODES = ("_out_of_range", "_not_multiple_of_8", "_unknown", "prompt_missing", "image_missing")
@@ -105,6 +105,10 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--playback-fps", type=float, help="frame rate of the file (default: 8)")
     parser.add_argument("--seed", type=int, help=f"0 to {SEED_LIMIT - 1} (default: a random one, which the file tells)")
     parser.add_argument("--eta", type=float, help="fresh noise in every step, 0 to 1 (default: 0)")
+    parser.add_argument("--sampler", choices=SAMPLERS, help="default: ddim, the reference's")
+    parser.add_argument("--grid", choices=GRIDS, help="which timesteps; blended is best for few (default: model)")
+    parser.add_argument("--guidance-refresh", type=int, metavar="N",
+                        help="in the second half, guidance anew in every Nth step only (default: 1)")
     parser.add_argument("--clip-skip", type=int, help="layers left out of the text encoder (default: 1)")
     parser.add_argument("--fidelity", choices=("diffusers", "original"), help="whose arithmetic (default: diffusers)")
     parser.add_argument("--decode-chunk", type=int, default=1, help="frames decoded together (default: 1)")

@@ -124,5 +124,5 @@ def _inputs(pipeline: I2VGenXLPipeline, request: Request, picture: Any, decode_c
         num_inference_steps=request.num_inference_steps, guidance_scale=request.guidance_scale,
         negative_prompt=request.negative_prompt, eta=request.eta, num_videos_per_prompt=1,
         decode_chunk_size=decode_chunk_size, generator=request.seed, latents=None, prompt_embeds=None,
-        negative_prompt_embeds=None, clip_skip=request.clip_skip,
+        negative_prompt_embeds=None, clip_skip=request.clip_skip, sampling=request.sampling,
     )  # fmt: skip

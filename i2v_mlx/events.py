@@ -67,8 +67,9 @@ class Step:
     """Denoising step `index` of `count` is done; indices are exactly 1..count.
 
     Attributes:
-        latents: (B, 4, F, h, w) float32, x at the next timestep: what a checkpoint needs.
+        latents: (B, 4, F, h, w) float32, x at the next timestep.
         clean_latents: (B, 4, F, h, w) float32, the predicted x_0 (equation 12 of arXiv 2010.02502), for previews.
+        history: what the next steps need besides, by name, (B, F, h, w, 4) float32 each; empty for DDIM.
         preview: for the wire: {"width", "height", "frames", "rgb": base64 of frames x height x width x 3 bytes}.
     """
 
@@ -78,6 +79,7 @@ class Step:
     preview: dict[str, Any] | None = field(default=None, repr=False)
     latents: Any = field(default=None, repr=False, compare=False, metadata=IN_PROCESS)
     clean_latents: Any = field(default=None, repr=False, compare=False, metadata=IN_PROCESS)
+    history: dict[str, Any] = field(default_factory=dict, repr=False, compare=False, metadata=IN_PROCESS)
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,44 @@ from typing import Any, Literal
 from .errors import I2VError
 
 Fidelity = Literal["diffusers", "original"]
+SAMPLERS = ("ddim", "dpm++2m", "unipc", "euler")
+GRIDS = ("model", "blended", "leading", "trailing")
 
 SIDE_RANGE = (16, 4096)      # pixels
 FRAMES_RANGE = (1, 128)
 STEPS_RANGE = (1, 999)       # 1000 steps would start at an index that the schedule does not have
 FPS_RANGE = (1, 120)
 GUIDANCE_RANGE = (0.0, 100.0)
+REFRESH_RANGE = (1, 999)
 CLIP_SKIP_RANGE = (0, 1000)  # the text encoder knows how many layers it has
 SEED_LIMIT = 2**32           # torch's CPU generator uses the low 32 bits
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the network's predictions become a video. The defaults are the reference's.
+
+    Attributes:
+        sampler: one of SAMPLERS. "ddim" and "euler" are of first order, the others of second.
+        grid: at which timesteps, one of GRIDS: as the model's files say, "blended" (see `parts.time_grid`), "leading"
+            or "trailing".
+        guidance_refresh: in the second half of the steps the unconditional branch is evaluated in every n-th only; 1
+            for all.
+    """
+
+    sampler: str = "ddim"
+    grid: str = "model"
+    guidance_refresh: int = 1
+
+    def validate(self, eta: float) -> None:
+        """Raises I2VError ``sampler_unknown``, ``grid_unknown``, ``guidance_refresh_out_of_range``, ``eta_...``."""
+        for name, value, known in (("sampler", self.sampler, SAMPLERS), ("grid", self.grid, GRIDS)):
+            if value not in known:
+                raise I2VError(f"{name}_unknown", f"There is no {name} {value!r}.", f"Use one of {', '.join(known)}.")
+        check_number("guidance_refresh", self.guidance_refresh, *REFRESH_RANGE)
+        if eta > 0 and self.sampler != "ddim":
+            raise I2VError("eta_out_of_range", f"The sampler {self.sampler} takes no fresh noise; eta is {eta}.",
+                           "Use eta 0, or the sampler ddim.")
 
 
 @dataclass(frozen=True)
@@ -34,6 +64,7 @@ class Request:
             The centre crop to the video's shape comes after it.
         target_fps: how fast things move, a condition of the model. It does not set the file's frame rate.
         clip_skip: layers of the text encoder left out at its end; None for none.
+        sampler, grid, guidance_refresh: see `Sampling`.
         fidelity: which reference to follow where the two disagree (DESIGN, "Fidelity").
     """
 
@@ -49,6 +80,9 @@ class Request:
     target_fps: int = 16
     seed: int = 0
     eta: float = 0.0
+    sampler: str = "ddim"
+    grid: str = "model"
+    guidance_refresh: int = 1
     clip_skip: int | None = 1
     fidelity: Fidelity = "diffusers"
     crop: tuple[float, float, float, float] | None = None
@@ -63,6 +97,7 @@ class Request:
         check_number("target_fps", self.target_fps, *FPS_RANGE)
         check_number("guidance_scale", self.guidance_scale, *GUIDANCE_RANGE)
         check_number("eta", self.eta, 0.0, 1.0)
+        self.sampling.validate(self.eta)
         if self.clip_skip is not None:
             check_number("clip_skip", self.clip_skip, *CLIP_SKIP_RANGE)
         check_number("seed", self.seed, 0, SEED_LIMIT - 1)
@@ -73,6 +108,10 @@ class Request:
             if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
                 raise I2VError("crop_invalid", f"The crop {self.crop} is not inside the picture.",
                                "Give left, top, right and bottom as fractions from 0 to 1.")
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.sampler, self.grid, self.guidance_refresh)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, every field."""
@@ -129,7 +168,7 @@ def _typed(name: str, value: Any) -> Any:
     elif name == "clip_skip":
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
-    elif name in ("image", "prompt", "negative_prompt", "model", "fidelity"):
+    elif name in ("image", "prompt", "negative_prompt", "model", "sampler", "grid", "fidelity"):
         if isinstance(value, str):
             return value
     elif name in ("guidance_scale", "eta"):

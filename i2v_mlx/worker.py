@@ -122,7 +122,8 @@ class Worker:
         resume = None
         if isinstance(command, Resume):
             request, resume = checkpoint.load(kept)
-            resume = dataclasses.replace(resume, latents=mx.array(resume.latents))
+            history = {name: mx.array(array) for name, array in resume.history.items()}
+            resume = dataclasses.replace(resume, latents=mx.array(resume.latents), history=history)
             self._step = resume.index
         else:
             request = Request.from_dict(command.request)

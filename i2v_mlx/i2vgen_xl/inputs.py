@@ -18,6 +18,7 @@ from ..request import (
     FPS_RANGE,
     GUIDANCE_RANGE,
     SEED_LIMIT,
+    Sampling,
     check_frames,
     check_number,
     check_size,
@@ -71,6 +72,7 @@ class Inputs:
     seeds: int | list[int]
     latents: Array | None
     clip_skip: int | None
+    sampling: Sampling
 
     @property
     def guided(self) -> bool:
@@ -86,7 +88,8 @@ def check(
     *, prompt: Any, image: Any, height: int, width: int, target_fps: int, num_frames: int, num_inference_steps: int,
     guidance_scale: float, negative_prompt: Any, eta: float, num_videos_per_prompt: int,
     decode_chunk_size: int | None, generator: Any, latents: Array | None, prompt_embeds: Array | None,
-    negative_prompt_embeds: Array | None, clip_skip: int | None, latent_size: int, text_shape: tuple[int, int],
+    negative_prompt_embeds: Array | None, clip_skip: int | None, sampling: Sampling, latent_size: int,
+    text_shape: tuple[int, int],
 ) -> Inputs:  # fmt: skip
     """The arguments of `I2VGenXLPipeline.__call__` as `Inputs`.
 
@@ -103,6 +106,7 @@ def check(
     check_number("target_fps", target_fps, *FPS_RANGE)
     check_number("guidance_scale", guidance_scale, *GUIDANCE_RANGE)
     check_number("eta", eta, 0.0, 1.0)
+    sampling.validate(eta)
     check_number("num_videos_per_prompt", num_videos_per_prompt, 1, 64)
     if decode_chunk_size is not None:
         check_number("decode_chunk_size", decode_chunk_size, 1, 10_000)
@@ -127,6 +131,7 @@ def check(
     return Inputs(
         prompts, pictures, height, width, target_fps, num_frames, num_inference_steps, float(guidance_scale),
         float(eta), num_videos_per_prompt, decode_chunk_size, _seeds(generator, B), latents, clip_skip,
+        sampling,
     )  # fmt: skip
 
 

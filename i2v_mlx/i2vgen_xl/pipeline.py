@@ -25,15 +25,16 @@ from ..model_folder import ModelFolder, open_model
 from ..parts.clip_text import CLIPTextConfig, check_clip_skip
 from ..parts.ddim import DDIM, DDIMConfig
 from ..parts.noise import NoiseSource
+from ..parts.time_grid import timesteps
 from ..parts.tokenizer import Tokenizer
 from ..parts.vae import VAEConfig
-from ..request import check_number
+from ..request import Sampling, check_number
 from .blocks import FreeU
 from .config import FIDELITIES, UNetConfig
 from .encoding import Encoded, clip_pixels_config, with_ramp
 from .inputs import Array, Inputs, Picture, Prompts, check, check_output_type, check_prompts
 from .networks import NETWORKS, Networks
-from .sampling import denoise, from_reference
+from .sampling import Plan, denoise, from_reference
 
 
 @dataclass
@@ -56,6 +57,8 @@ class I2VGenXLPipeline:
         fidelity: "diffusers", or "original" for what the weights were trained with (image signal twice, VAE scale
             0.18215, padding with token 0).
         networks: which of them are in memory.
+        sampling: sampler, time grid and thinning of guidance; the reference's unless it is set, as in
+            ``pipe.sampling = Sampling("dpm++2m", "blended", guidance_refresh=3)``.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class I2VGenXLPipeline:
         self.feature_extractor = folder.config("feature_extractor")
         self.clip_pixels = clip_pixels_config(self.feature_extractor, folder.config("image_encoder"))
         self.networks = Networks(folder, self.dtype, keep_loaded)
+        self.sampling = Sampling()
         self._freeu: FreeU | None = None
 
     @classmethod
@@ -196,7 +200,7 @@ class I2VGenXLPipeline:
             target_fps: how the motion was sampled in training, a condition. Sets no output rate.
             num_inference_steps: 1 to 999.
             guidance_scale: weight of the prompt (equation 6 of arXiv 2207.12598); at most 1 turns guidance off.
-            eta: share of fresh noise in each step, 0 to 1 (equation 16 of arXiv 2010.02502).
+            eta: share of fresh noise in each step, 0 to 1 (equation 16 of arXiv 2010.02502); for DDIM only.
             decode_chunk_size: frames that go through the VAE together; None for all of a video. Changes memory only.
             generator: seed for all noise (also a torch.Generator, of which the initial seed counts), or a list with
                 one for each video. None for a random one.
@@ -232,13 +236,18 @@ class I2VGenXLPipeline:
         return I2VGenXLPipelineOutput(frames=result) if return_dict else (result,)
 
     def check_inputs(self, **arguments: Any) -> Inputs:
-        """The arguments of a call, checked. Raises I2VError; loads nothing."""
+        """The arguments of a call, and `sampling` where it is not to be the pipeline's, checked. Loads nothing.
+
+        Raises:
+            I2VError: naming the argument that is wrong and what to give instead.
+        """
+        arguments.setdefault("sampling", self.sampling)
         side = self.unet_config.sample_size * self.latent_size
         arguments["height"] = arguments["height"] or side
         arguments["width"] = arguments["width"] or side
         inputs = check(**arguments, latent_size=self.latent_size, text_shape=self.text_shape)
         check_clip_skip(inputs.clip_skip, self.text_config)
-        self.scheduler.timesteps(inputs.num_inference_steps)
+        timesteps(self.scheduler, inputs.num_inference_steps, inputs.sampling.grid)
         return inputs
 
     @property
@@ -257,7 +266,9 @@ class I2VGenXLPipeline:
         To stop iterating is to cancel; `close` the generator to let go of what it holds at once.
 
         Args:
-            resume: a step that an earlier run of the same inputs has reached; its `index` and `latents` count.
+            resume: a step that an earlier run of the same inputs has reached; its `index`, `latents` and `history`
+                count. With them the run ends in the same bytes as the earlier would have; without the history a
+                sampler of second order starts anew with a step of first order.
         """
         device.set_limits()
         try:
@@ -338,9 +349,10 @@ class I2VGenXLPipeline:
             encoded.guidance(unet, b // inputs.videos, image_latents[b : b + 1], inputs.guidance_scale, gain)
             for b in range(inputs.count)
         ]
+        plan = Plan.make(self.scheduler, inputs.num_inference_steps, inputs.sampling, inputs.eta)
         yield from denoise(
-            unet, self.scheduler, x_t, guidances, inputs.target_fps, inputs.num_inference_steps, inputs.eta, noise,
-            self._freeu, steps_done=resume.index if resume else 0,
+            unet, plan, x_t, guidances, inputs.target_fps, noise if inputs.eta > 0 else None, self._freeu,
+            steps_done=resume.index if resume else 0, history=resume.history if resume else None,
         )  # fmt: skip
 
     def _decode(self, inputs: Inputs, latents: mx.array) -> Iterator[Stage | Frame]:

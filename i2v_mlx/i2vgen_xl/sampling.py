@@ -3,17 +3,59 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import mlx.core as mx
 
 from ..errors import I2VError
 from ..events import Block, Step
-from ..parts.ddim import DDIM
+from ..parts.ddim import DDIM, DDIMSampler
+from ..parts.dpm_solver import DPMSolver
+from ..parts.euler import Euler
 from ..parts.noise import NoiseSource
+from ..parts.thinning import both_branches
+from ..parts.time_grid import timesteps
+from ..parts.unipc import UniPC
+from ..request import Sampling
 from .blocks import FreeU
 from .unet import Conditioning, I2VGenXLUNet
+
+DIFFERENCE = "difference"    # of the branches of guidance, in a step's history
+
+
+class Sampler(Protocol):
+    """Attributes:
+    history: what later steps need of earlier ones, float32; empty at the start of a run.
+    """
+
+    history: dict[str, mx.array]
+
+    def step(
+        self, prediction: mx.array, x_t: mx.array, i: int, noise: mx.array | None = None
+    ) -> tuple[mx.array, mx.array]: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run samples: which timesteps, how it gets from one to the next, and where both branches are evaluated."""
+
+    timesteps: list[int]
+    sampler: Sampler
+    both: list[bool]
+
+    @classmethod
+    def make(cls, schedule: DDIM, steps: int, sampling: Sampling, eta: float) -> Plan:
+        """Raises I2VError ``num_inference_steps_out_of_range`` if the steps do not fit the grid."""
+        grid = timesteps(schedule, steps, sampling.grid)
+        makers: dict[str, Callable[[], Sampler]] = {
+            "ddim": lambda: DDIMSampler(schedule, grid, eta),
+            "dpm++2m": lambda: DPMSolver(schedule, grid),
+            "unipc": lambda: UniPC(schedule, grid),
+            "euler": lambda: Euler(schedule, grid),
+        }
+        return cls(grid, makers[sampling.sampler](), both_branches(steps, sampling.guidance_refresh))
 
 
 @dataclass(frozen=True)
@@ -26,8 +68,8 @@ class Guidance:
 
 
 def denoise(
-    unet: I2VGenXLUNet, scheduler: DDIM, x_t: mx.array, guidances: list[Guidance], fps: int, steps: int,
-    eta: float, noise: NoiseSource, freeu: FreeU | None = None, steps_done: int = 0,
+    unet: I2VGenXLUNet, plan: Plan, x_t: mx.array, guidances: list[Guidance], fps: int, noise: NoiseSource | None,
+    freeu: FreeU | None = None, steps_done: int = 0, history: dict[str, mx.array] | None = None,
 ) -> Iterator[Block | Step]:  # fmt: skip
     """Yields after every block and every step.
 
@@ -37,29 +79,36 @@ def denoise(
     Args:
         x_t: (B, F, h, w, 4) float32 at the first timestep, or after `steps_done` steps of an earlier run.
         guidances: one for each of the B videos.
+        noise: for every step's fresh noise; None where eta is 0.
+        history: of the step before, where a run goes on.
 
     Raises:
         I2VError: ``latents_not_finite`` at the step where it happens.
     """
-    timesteps = scheduler.timesteps(steps)
-    embeddings = unet.embed(mx.array(timesteps), fps)  # (steps, 4 C_0)
+    steps = len(plan.timesteps)
+    embeddings = unet.embed(mx.array(plan.timesteps), fps)  # (steps, 4 C_0)
     mx.eval(embeddings)
-    block_count = sum(1 + unet.block_count * (1 if g.negative is None else 2) for g in guidances)
+    thinned = not all(plan.both) and any(g.negative is not None for g in guidances)
+    sampler = plan.sampler
+    sampler.history = dict(history or {})
+    held = sampler.history.pop(DIFFERENCE, None)
 
-    for i, t in enumerate(timesteps):
-        z = noise.draw(_frames_first(x_t)).swapaxes(1, 2) if eta > 0 else None  # drawn for steps of the past too
+    for i in range(steps):
+        z = noise.draw(_frames_first(x_t)).swapaxes(1, 2) if noise is not None else None  # for steps of the past too
         if i < steps_done:
             continue
         started = time.perf_counter()
+        both = plan.both[i] or held is None
+        block_count = sum(1 + unet.block_count * (2 if both and g.negative is not None else 1) for g in guidances)
         done = 0
-        predictions = []
+        predictions, differences = [], []
         emb = embeddings[i : i + 1]
         for b, guidance in enumerate(guidances):
             entrance = unet.enter(x_t[b : b + 1], emb, guidance.positive.detail)
             done += 1
             yield Block(done, block_count)
             branches = []
-            for conditioning in (guidance.negative, guidance.positive):
+            for conditioning in (guidance.negative if both else None, guidance.positive):
                 if conditioning is None:
                     continue
                 for v in unet.blocks(entrance, emb, conditioning, freeu):
@@ -68,15 +117,22 @@ def denoise(
                     if v is not None:
                         branches.append(v)
             negative, positive = branches[0], branches[-1]
-            predictions.append(negative + guidance.scale * (positive - negative))
+            if guidance.negative is None or held is None or both:
+                predictions.append(negative + guidance.scale * (positive - negative))
+                differences.append(positive - negative)
+            else:
+                predictions.append(positive + (guidance.scale - 1) * held[b : b + 1])
 
+        if thinned and both:
+            held = mx.concatenate(differences)
         fresh = None if z is None else from_reference(mx.array(z))
-        x_t, x_0 = scheduler.step(mx.concatenate(predictions), x_t, t, steps, eta, fresh)
-        mx.eval(x_t, x_0)
+        x_t, x_0 = sampler.step(mx.concatenate(predictions), x_t, i, fresh)
+        carried = {**sampler.history, **({DIFFERENCE: held} if thinned else {})}
+        mx.eval(x_t, x_0, carried)
         check_finite(x_t, i + 1)
         latents, clean = to_reference(x_t), to_reference(x_0)
         mx.eval(latents, clean)
-        yield Step(i + 1, steps, time.perf_counter() - started, latents=latents, clean_latents=clean)
+        yield Step(i + 1, steps, time.perf_counter() - started, latents=latents, clean_latents=clean, history=carried)
 
 
 def check_finite(x_t: mx.array, step: int) -> None:

@@ -91,12 +91,30 @@ class DDIM:
                            "Use leading spacing, or a model that predicts v.")
         return timesteps
 
+    def clean(self, prediction: mx.array, x_t: mx.array, t: int) -> mx.array:
+        """The predicted x_0, equation 12 of the DDIM paper; from v as in appendix D of arXiv 2202.00512."""
+        a = float(self.alpha_bar[t])
+        if self.config.prediction_type == "v_prediction":
+            x_0 = math.sqrt(a) * x_t - math.sqrt(1 - a) * prediction
+        else:
+            x_0 = (x_t - math.sqrt(1 - a) * prediction) / math.sqrt(a)
+        if self.config.clip_sample:
+            x_0 = mx.clip(x_0, -self.config.clip_sample_range, self.config.clip_sample_range)
+        return x_0
+
     def step(
         self, prediction: mx.array, x_t: mx.array, t: int, steps: int, eta: float = 0.0, noise: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:
-        """One update; equations 12 and 16 of the DDIM paper, v as in appendix D of arXiv 2202.00512.
+        """One update on a grid of `steps` equal steps, as the reference takes it; see `step_to`."""
+        return self.step_to(prediction, x_t, t, t - self.config.num_train_timesteps // steps, eta, noise)
+
+    def step_to(
+        self, prediction: mx.array, x_t: mx.array, t: int, t_prev: int, eta: float = 0.0, noise: mx.array | None = None
+    ) -> tuple[mx.array, mx.array]:
+        """One update; equations 12 and 16 of the DDIM paper.
 
         Args:
+            t_prev: the timestep to go to; below zero for the end.
             prediction, x_t: float32, any shape.
             noise: standard normal of the same shape; needed where eta > 0.
 
@@ -104,17 +122,13 @@ class DDIM:
             (x at the previous timestep, predicted x_0).
         """
         a = float(self.alpha_bar[t])
-        t_prev = t - self.config.num_train_timesteps // steps
         a_prev = float(self.alpha_bar[t_prev]) if t_prev >= 0 else self.final_alpha_bar
 
+        x_0 = self.clean(prediction, x_t, t)
         if self.config.prediction_type == "v_prediction":
-            x_0 = math.sqrt(a) * x_t - math.sqrt(1 - a) * prediction
             epsilon = math.sqrt(a) * prediction + math.sqrt(1 - a) * x_t
         else:
-            x_0 = (x_t - math.sqrt(1 - a) * prediction) / math.sqrt(a)
             epsilon = prediction
-        if self.config.clip_sample:
-            x_0 = mx.clip(x_0, -self.config.clip_sample_range, self.config.clip_sample_range)
 
         sigma = eta * math.sqrt(self.variance(t, t_prev))
         # Rounding can leave a hair less than nothing for the old noise at eta = 1.
@@ -128,6 +142,33 @@ class DDIM:
         a = float(self.alpha_bar[t])
         a_prev = float(self.alpha_bar[t_prev]) if t_prev >= 0 else self.final_alpha_bar
         return (1 - a_prev) / (1 - a) * (1 - a / a_prev)
+
+
+class DDIMSampler:
+    """DDIM on a grid, one per run. It remembers nothing, so that a run may be resumed after any step.
+
+    Args:
+        grid: timesteps, descending.
+        eta: share of fresh noise, 0 to 1.
+    """
+
+    def __init__(self, ddim: DDIM, grid: list[int], eta: float = 0.0):
+        self._ddim, self._grid, self._eta = ddim, grid, eta
+        steps = len(grid)
+        self._next = [*grid[1:], -1]
+        if grid == ddim.timesteps(steps):    # there the reference makes equal steps, though rounding may shift the grid
+            self._next = [t - ddim.config.num_train_timesteps // steps for t in grid]
+        self.history: dict[str, mx.array] = {}
+
+    def step(
+        self, prediction: mx.array, x_t: mx.array, i: int, noise: mx.array | None = None
+    ) -> tuple[mx.array, mx.array]:
+        """prediction, x_t float32 of one shape at step i, from 0 -> (x at the next level, predicted x_0).
+
+        Args:
+            noise: standard normal of the same shape; needed where eta > 0.
+        """
+        return self._ddim.step_to(prediction, x_t, self._grid[i], self._next[i], self._eta, noise)
 
 
 def _too_many(steps: int, T: int) -> I2VError:

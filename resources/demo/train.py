@@ -390,7 +390,7 @@ class FlowReaders(torch.nn.Module):
         for k in range(2):
             net.up_blocks[k].register_forward_hook(lambda module, given, out, k=k: self.seen.__setitem__(k, out))
 
-    def loss(self, moves, ramp, fps, cells, side, use):
+    def loss(self, moves, ramp, fps, cells, side):
         true = torch.stack([torch.stack([clips.flow(clips.NAMES[m], float(r), float(f), cells, side) for r in row])
                             for m, row, f in zip(moves, ramp, fps)])
         total = 0
@@ -398,9 +398,22 @@ class FlowReaders(torch.nn.Module):
             want = true.flatten(0, 1)
             if seen.shape[-1] != side:
                 want = F.avg_pool2d(want, side // seen.shape[-1])
-            error = ((read(seen) - want) ** 2).mean((1, 2, 3)).reshape(ramp.shape).mean(1)
-            total = total + (error * use).sum() / use.sum().clamp(1)
+            total = total + ((read(seen) - want) ** 2).mean()
         return total
+
+
+def guided(net, on, x, v, t, fps, condition, none, drop):
+    """The guided answer and its error.  Guidance multiplies the difference of the two branches, and as the branch without
+    words cannot know the motion that difference is large: trained the usual way, a clip gets ghosts of eight times its
+    strength.  So the *guided* answer is what has to be right at GUIDANCE; the branch with words is then a ninth of the way."""
+    with torch.no_grad():
+        off = net(x, t, fps, condition, x.new_zeros(len(x), 1, models.WIDTH), none.expand(len(x), -1, -1), return_dict=False)[0]
+    answer = torch.where(drop.reshape(-1, 1, 1, 1, 1), on, off + GUIDANCE * (on - off))
+    weight = torch.where(drop, 1.0, 1 / GUIDANCE)
+    return answer, ((answer - v) ** 2).mean((1, 3, 4)) * weight[:, None]
+
+
+GUIDANCE = 9.0  # the pipeline's default
 
 
 def train_motion(args):
@@ -431,13 +444,17 @@ def train_motion(args):
             break
         z, ramp, fps, moves, seen = bank.batch(rng, args.batch or 16, args.frames, args.side)
         text = words_.batch(moves, rng)
-        drop = torch.rand(len(z)) < 0.12
-        text[drop], seen[drop] = words_.none, 0
+        drop = torch.rand(len(z)) < 0.12  # no words, no image embedding: the picture stands still
+        text[drop], seen[drop], z[drop] = words_.none, 0, z[drop][:, :, :1]
+        moves = [clips.NAMES.index("still") if d else m for m, d in zip(moves, drop)]
         t = (1000 * (1 - torch.rand(len(z)) ** args.emphasis)).long().clamp(0, 999)
         x, v = add_noise(schedule, z, t)
-        guess = net(x, t, fps, image_latents(z, ramp), seen[:, None], text, return_dict=False)[0]
+        condition = image_latents(z, ramp)
+        guess = net(x, t, fps, condition, seen[:, None], text, return_dict=False)[0]
+        flow = readers.loss(moves, ramp, fps, 24, args.side)
         error = ((guess - v) ** 2).mean((1, 3, 4))
-        flow = readers.loss(moves, ramp, fps, 24, args.side, (~drop).float())
+        if args.guided:
+            guess, error = guided(net, guess, x, v, t, fps, condition, words_.none, drop)
         run.update(error.mean() + args.flow * flow, factor)
         flows.append(flow.item())
         high = (t > 900) & ~drop
@@ -507,6 +524,7 @@ def main():
     parser.add_argument("--end", type=float, default=0.05, help="the share of the learning rate that is left at the end")
     parser.add_argument("--emphasis", type=float, default=1.5, help="motion: how much high noise is preferred")
     parser.add_argument("--flow", type=float, default=0.3, help="motion: weight of the read-outs of the flow")
+    parser.add_argument("--guided", action="store_true", help="motion: learn to be right at guidance 9")
     parser.add_argument("--rank", type=int, default=0, help="motion: number of this process")
     parser.add_argument("--ranks", type=int, default=1, help="motion: how many processes train together")
     parser.add_argument("--bf16", action="store_true")

@@ -79,9 +79,8 @@ def save(widget: QWidget, path: Path) -> None:
     picture = Image.open(path).convert("RGB")
     picture.save(path, optimize=True)
     pngquant = shutil.which("pngquant")
-    for colors in ("256", "128"):
-        if pngquant and path.stat().st_size > LARGEST:
-            subprocess.run([pngquant, colors, "--force", "--speed", "1", "--output", str(path), str(path)], check=True)
+    if pngquant and path.stat().st_size > LARGEST:
+        subprocess.run([pngquant, "--nofs", "--force", "--output", str(path), str(path)], check=True)
 
 
 class Stage:

@@ -97,12 +97,15 @@ def test_tab_leaves_the_text_fields(window, qtbot):
     assert window.prompts.prompt.edit.toPlainText() == "boats sway"
 
 
-def all_actions(menu: QMenu) -> list:
-    return [found for action in menu.actions() for found in (all_actions(action.menu()) if action.menu() else [action])]
+def in_menus(window: MainWindow) -> set:
+    """Actions of the menu bar: of its own menus, their submenus, and the context menus that stand in it too."""
+    in_bar = [menu for menu in window.findChildren(QMenu)
+              if menu.parent() in (window, window.menuBar()) or menu is window.queue_panel.menu]
+    return {action for menu in in_bar for action in menu.actions()}
 
 
 def test_every_command_is_in_the_menu_bar_and_no_shortcut_is_given_twice(window):
-    in_bar = {action for top in window.menuBar().actions() for action in all_actions(top.menu())}
+    in_bar = in_menus(window)
     missing = [action.text() for action in all_of(window.actions_) if action not in in_bar]
     assert not missing
     shortcuts = [action.shortcut().toString() for action in in_bar if not action.shortcut().isEmpty()]
@@ -117,7 +120,7 @@ def all_of(actions) -> list:
 
 def test_every_drag_has_a_twin_in_the_menus(window):
     actions = window.actions_
-    in_bar = {action for top in window.menuBar().actions() for action in all_actions(top.menu())}
+    in_bar = in_menus(window)
     twins = {"picture in": actions.open, "picture pasted": actions.paste, "clip out": actions.copy_file,
              "job up": actions.job_up, "job down": actions.job_down, "crop larger": actions.larger_crop,
              "crop smaller": actions.smaller_crop, "scrub": actions.next_frame}
@@ -138,7 +141,8 @@ def test_space_presses_a_button_and_does_not_play(window, qtbot):
 def test_choices_side_by_side_are_one_stop_with_arrows_inside(window, qtbot):
     preset = window.settings.preset
     preset.value = "Draft"
-    stops = [button for button in preset.findChildren(QAbstractButton) if button.focusPolicy() & Qt.FocusPolicy.TabFocus]
+    stops = [button for button in preset.findChildren(QAbstractButton)
+             if button.focusPolicy() & Qt.FocusPolicy.TabFocus]
     assert [button.text() for button in stops] == ["Draft"]
     stops[0].setFocus()
     with qtbot.waitSignal(preset.picked) as picked:

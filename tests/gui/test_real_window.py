@@ -31,7 +31,7 @@ def window(qtbot, tmp_path, tiny_model):
     session.draft.change("fill", prompt="a cat runs", model=str(tiny_model[1]), width=64, height=48, num_frames=4,
                          num_inference_steps=12)
     gc.collect()
-    gc.freeze()                    # to look through all that torch has left would hold up the loop; the app has no torch
+    gc.freeze()                # looking through what torch has left would hold up the loop; the app has no torch
     yield made
     gc.unfreeze()
     session.close()
@@ -59,6 +59,6 @@ def test_a_clip_forms_before_the_eyes_without_a_standstill(window, qtbot):
         window.actions_.generate.trigger()
     qtbot.waitUntil(lambda: session.shown is not None, timeout=10_000)
     timer.stop()
-    assert seen[0][0] == 1 and "step 2 of 12" in seen[0][1]        # the first preview came with the first step
+    assert seen[0][0] == 1 and "step 1 of 12" in seen[0][1]        # the first preview came with the first step
     assert len(busy) > 50 and max(busy) < 0.050
     assert window.library_panel.model.rowCount() == 1 and window.error_bar.problem is None

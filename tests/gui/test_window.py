@@ -430,3 +430,24 @@ def test_a_new_picture_takes_the_place_of_the_clip(filled, qtbot, tmp_path, phot
     qtbot.waitUntil(lambda: window.session.draft.request.image == str(other), timeout=10_000)
     assert window.session.shown is None and window.session.player.count == 0
     assert window._stage.currentWidget() is window.clip_view and not window.actions_.export.isEnabled()
+
+
+def test_a_picture_may_fall_on_anything(filled):
+    """No field takes a picture's path for words; only the queue takes drops itself, of its own rows."""
+    window = filled()
+    window.actions_.advanced.setChecked(True)
+    takers = {child for child in window.findChildren(QWidget) if child.acceptDrops()}
+    assert takers <= {window.queue_panel.list, window.queue_panel.list.viewport()}
+
+
+def test_dragging_the_clip_or_its_thumbnail_takes_the_file_out(filled, qtbot, monkeypatch):
+    window = filled()
+    clip = make_clip(window, qtbot)
+    dragged = []
+    monkeypatch.setattr("gui.drag_out.start", lambda source, session, clip: dragged.append((source, clip.id)))
+    view = window.clip_view
+    qtbot.mousePress(view, Qt.MouseButton.LeftButton, pos=QPoint(40, 40))
+    qtbot.mouseMove(view, QPoint(90, 90))
+    qtbot.mouseRelease(view, Qt.MouseButton.LeftButton, pos=QPoint(90, 90))
+    window.library_panel.view.startDrag(Qt.DropAction.CopyAction)
+    assert dragged == [(view, clip.id), (window.library_panel.view, clip.id)]
