@@ -31,7 +31,7 @@ lint: $(VENV)/with-test
 	$(BIN)/mypy
 
 screenshots: $(VENV)/with-app
-	QT_QPA_PLATFORM=offscreen $(BIN)/python -m gui.screenshots
+	QT_QPA_PLATFORM=offscreen $(BIN)/python resources/screenshots/make.py
 
 clean:
 	rm -rf $(VENV) outputs

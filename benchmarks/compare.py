@@ -195,7 +195,7 @@ def compare(folder: Path, size: str, frames: int, steps: int, repeats: int) -> N
     for side in sides:
         side.close()
 
-    print(f"\n{size}, {frames} frames, {steps} steps, medians of {repeats} runs in turn")
+    print(f"\n{size}, {frames} frames, denoising steps: {steps}, medians of {repeats} runs in turn")
     print(f"  {here.name}\n  {there.name}")
     print(f"  {'this project / diffusers':30}ratio")
     for row, mine, theirs in zip(ROWS, here.medians(), there.medians(), strict=True):
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--released", action="store_true", help="the released configuration instead of a small one")
     parser.add_argument("--size", action="append", metavar="WxH", help="may be repeated (256x160 and 512x320)")
     parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=1, help="each takes as long as the first")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
 

@@ -33,9 +33,9 @@ _RELEASED = (
     Preset("Best", 1280, 704, 16, 50),
 )
 _DEMO = (
-    Preset("Draft", 128, 128, 8, 10),
-    Preset("Balanced", 128, 128, 16, 20),
-    Preset("Best", 128, 128, 16, 50),
+    Preset("Draft", 96, 96, 8, 10),
+    Preset("Balanced", 96, 96, 16, 20),
+    Preset("Best", 96, 96, 16, 50),
 )
 
 

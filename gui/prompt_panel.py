@@ -33,8 +33,9 @@ class PromptPanel(QWidget):
         self._show()
 
     def _show(self, *_: object) -> None:
-        self.prompt.show_text(self._session.draft.request.prompt)
-        self.avoid.show_text(self._session.draft.request.negative_prompt)
+        request = self._session.draft.request
+        self.prompt.show_text(request.prompt, request.model)
+        self.avoid.show_text(request.negative_prompt, request.model)
 
 
 class _Words(QWidget):
@@ -65,12 +66,13 @@ class _Words(QWidget):
         layout.addWidget(self.cut)
         self.edit.textChanged.connect(self._changed)
         self._shown: str | None = None
+        self._model = ""
 
-    def show_text(self, text: str) -> None:
+    def show_text(self, text: str, model: str) -> None:
         """As the draft has it. The text that came from here comes back and changes nothing."""
-        if text != self._shown:
-            self._shown = text
-            self._tokens.count(text)
+        if (text, model) != (self._shown, self._model):
+            self._shown, self._model = text, model
+            self._tokens.count(text, model)
             if text != self.edit.toPlainText():
                 self.edit.setPlainText(text)
 
@@ -78,10 +80,12 @@ class _Words(QWidget):
         text = self.edit.toPlainText()
         if text != self._shown:
             self._shown = text
-            self._tokens.count(text)
+            self._tokens.count(text, self._model)
             self.edited.emit(text)
 
-    def _show_count(self, tokens: TokenCount) -> None:
+    def _show_count(self, tokens: TokenCount | None) -> None:
+        if tokens is None:
+            tokens = TokenCount(0, 0, "")
         counted = f"{tokens.used} of {tokens.limit}" if tokens.used else ""
         self.count.setText(counted)
         self.count.setAccessibleName(f"{counted} tokens")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
@@ -25,41 +28,55 @@ class TokenCount:
 class PromptTokens(QObject):
     """Counts on a thread, since the vocabulary takes a second to load; of several questions the last one is answered.
 
-    The tokenizer of the bundled model is that of every model we run: CLIP's.
-
     Signals:
-        counted(TokenCount): the answer to the last `count`; none if there is no tokenizer.
+        counted(TokenCount): the answer to the last `count`, or None if the model's tokenizer is not on this machine.
     """
 
     counted = Signal(object)
-    _tokenizer: Tokenizer | None = None            # one for all boxes; reading it twice by chance does no harm
 
     def __init__(self, background: Background, parent: QObject | None = None):
         super().__init__(parent)
         self._background = background
-        self._asked: str | None = None
+        self._asked = ("", "")
         self._busy = False
 
-    def count(self, prompt: str) -> None:
+    def count(self, prompt: str, model: str) -> None:
         """Quick enough for every key press; `counted` follows."""
-        self._asked = prompt
+        self._asked = asked = prompt, model
         if not self._busy:
             self._busy = True
-            self._background.run(lambda: _count(prompt), lambda count: self._answer(prompt, count), self._fail)
+            self._background.run(
+                lambda: _count(prompt, model),
+                lambda count: self._answer(asked, count),
+                lambda _: self._answer(asked, None),
+            )
 
-    def _answer(self, prompt: str, count: TokenCount) -> None:
+    def _answer(self, asked: tuple[str, str], count: TokenCount | None) -> None:
         self._busy = False
-        if self._asked == prompt:
+        if self._asked == asked:
             self.counted.emit(count)
-        elif self._asked is not None:
-            self.count(self._asked)
-
-    def _fail(self, error: I2VError) -> None:
-        self._busy = False
+        else:
+            self.count(*self._asked)
 
 
-def _count(prompt: str) -> TokenCount:
-    if PromptTokens._tokenizer is None:
-        PromptTokens._tokenizer = Tokenizer(resource("demo") / "tokenizer")
-    tokenizer = PromptTokens._tokenizer
+def _count(prompt: str, model: str) -> TokenCount:
+    tokenizer = _tokenizer(model)
     return TokenCount(tokenizer.count(prompt), tokenizer.max_length - 2, tokenizer.encode([prompt]).dropped[0])
+
+
+@lru_cache(maxsize=4)                              # reading one twice by chance, on two threads, does no harm
+def _tokenizer(model: str) -> Tokenizer:
+    """That of the bundled model, of a folder, or of a model in the hub library's cache. Opens no socket."""
+    if model == "demo":
+        return Tokenizer(resource("demo") / "tokenizer")
+    if (folder := Path(model).expanduser() / "tokenizer").is_dir():
+        return Tokenizer(folder)
+    from huggingface_hub import try_to_load_from_cache
+
+    pinned = json.loads((resource("models.json")).read_text(encoding="utf-8")).get(model, {})
+    found = try_to_load_from_cache(
+        pinned.get("repo", model), "tokenizer/tokenizer_config.json", revision=pinned.get("revision")
+    )
+    if not isinstance(found, str):
+        raise I2VError("model_not_found", f"The model {model} is not on this machine.")
+    return Tokenizer(Path(found).parent)

@@ -30,7 +30,7 @@ class StartPage(QWidget):
         font.setPointSizeF(font.pointSizeF() + 7)
         font.setWeight(QFont.Weight.DemiBold)
         title.setFont(font)
-        words = Label("JPEG, PNG, HEIC, WebP, or a clip exported from here. Nothing leaves this machine.")
+        words = Label("JPEG, PNG, WebP, TIFF, or a clip exported from here. Nothing leaves this machine.")
         words.setForegroundRole(words.palette().ColorRole.PlaceholderText)
         for label in (title, words):
             label.setAlignment(Qt.AlignmentFlag.AlignHCenter)

@@ -122,8 +122,7 @@ class Worker:
         resume = None
         if isinstance(command, Resume):
             request, resume = checkpoint.load(kept)
-            history = {name: mx.array(array) for name, array in resume.history.items()}
-            resume = dataclasses.replace(resume, latents=mx.array(resume.latents), history=history)
+            resume = dataclasses.replace(resume, latents=mx.array(resume.latents))
             self._step = resume.index
         else:
             request = Request.from_dict(command.request)

@@ -17,14 +17,13 @@ class Networks:
 
     Attributes:
         keep: nothing is let go.
-        vae_slicing, vae_tiling: how the VAE works, whenever it is loaded.
+        vae_tiling: how the VAE works, whenever it is loaded.
     """
 
     def __init__(self, folder: ModelFolder, dtype: mx.Dtype, keep: bool):
         self.folder = folder
         self.dtype = dtype
         self.keep = keep
-        self.vae_slicing = False
         self.vae_tiling = False
         self._loaded: dict[str, nn.Module] = {}
         self._held: set[str] = set()
@@ -52,8 +51,7 @@ class Networks:
         mx.clear_cache()
 
     def set_vae(self) -> None:
-        """Brings a loaded VAE to `vae_slicing` and `vae_tiling`."""
+        """Brings a loaded VAE to `vae_tiling`."""
         vae: Any = self._loaded.get("vae")
         if vae is not None:
-            (vae.enable_slicing if self.vae_slicing else vae.disable_slicing)()
             (vae.enable_tiling if self.vae_tiling else vae.disable_tiling)()

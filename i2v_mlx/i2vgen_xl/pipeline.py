@@ -148,13 +148,10 @@ class I2VGenXLPipeline:
         self._freeu = None
 
     def enable_vae_slicing(self) -> None:
-        """Pictures and frames go through the VAE one at a time."""
-        self.networks.vae_slicing = True
-        self.networks.set_vae()
+        """Nothing to do: frames go through the VAE one by one always. Here for scripts of the reference."""
 
     def disable_vae_slicing(self) -> None:
-        self.networks.vae_slicing = False
-        self.networks.set_vae()
+        """Nothing to do, see `enable_vae_slicing`."""
 
     def enable_vae_tiling(self) -> None:
         """Large frames go through the VAE in overlapping tiles: less memory, and slightly other pixels."""
@@ -201,7 +198,8 @@ class I2VGenXLPipeline:
             num_inference_steps: 1 to 999.
             guidance_scale: weight of the prompt (equation 6 of arXiv 2207.12598); at most 1 turns guidance off.
             eta: share of fresh noise in each step, 0 to 1 (equation 16 of arXiv 2010.02502); for DDIM only.
-            decode_chunk_size: frames that go through the VAE together; None for all of a video. Changes memory only.
+            decode_chunk_size: frames that are decoded before they are handed over; None for all of a video. No effect
+                on the result: within a chunk they go through the VAE one by one.
             generator: seed for all noise (also a torch.Generator, of which the initial seed counts), or a list with
                 one for each video. None for a random one.
             latents: (B, 4, F, h, w) to start from instead of noise.

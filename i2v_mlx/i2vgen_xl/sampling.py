@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import mlx.core as mx
 
@@ -69,7 +69,7 @@ class Guidance:
 
 def denoise(
     unet: I2VGenXLUNet, plan: Plan, x_t: mx.array, guidances: list[Guidance], fps: int, noise: NoiseSource | None,
-    freeu: FreeU | None = None, steps_done: int = 0, history: dict[str, mx.array] | None = None,
+    freeu: FreeU | None = None, steps_done: int = 0, history: dict[str, Any] | None = None,
 ) -> Iterator[Block | Step]:  # fmt: skip
     """Yields after every block and every step.
 
@@ -90,7 +90,7 @@ def denoise(
     mx.eval(embeddings)
     thinned = not all(plan.both) and any(g.negative is not None for g in guidances)
     sampler = plan.sampler
-    sampler.history = dict(history or {})
+    sampler.history = {name: mx.array(array) for name, array in (history or {}).items()}
     held = sampler.history.pop(DIFFERENCE, None)
 
     for i in range(steps):

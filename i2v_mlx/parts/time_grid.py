@@ -16,7 +16,7 @@ from .ddim import DDIM
 from .schedule import Level
 
 REFERENCE_STEPS = 50
-BLEND = 0.7    # share of log-SNR; chosen on problems with a known score, see tests/unit/test_time_grid.py
+BLEND = 0.7    # share of log-SNR; the best of a sweep over problems with a known score
 
 
 def timesteps(schedule: DDIM, steps: int, grid: str = "model") -> list[int]:

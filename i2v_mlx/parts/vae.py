@@ -18,10 +18,6 @@ from .vae_tiling import tiled
 
 EPS = 1e-6
 
-# Elements of the widest activation, 256 MB in float32: frames beyond it wait their turn, so that memory stays bounded
-# and no GPU dispatch runs for seconds. Four frames of 256x256, one of 512x320; one of anything larger.
-ACTIVATION_ELEMENTS = 2**26
-
 # Elements of a block of attention scores. Metal has no fused kernel for one head of 512: the scores exist, in 128 MB.
 SCORE_ELEMENTS = 2**25
 
@@ -185,7 +181,7 @@ class AutoencoderKL(nn.Module):
     """Pixels (B, H, W, 3) in [-1, 1] to latents (B, h, w, 4) of an eighth of the side, and back.
 
     Latents are the network's own: the caller multiplies by ``config.scaling_factor`` after `encode` and divides before
-    `decode`. Frames go through a few at a time, or one by one when they are large: `ACTIVATION_ELEMENTS`.
+    `decode`. Pictures go through one by one, always; slicing, which asks for that, changes nothing.
     """
 
     def __init__(self, config: VAEConfig):
@@ -195,18 +191,16 @@ class AutoencoderKL(nn.Module):
         self.decoder = Decoder(config)
         self.quant_conv = nn.Linear(2 * config.latent_channels, 2 * config.latent_channels)
         self.post_quant_conv = nn.Linear(config.latent_channels, config.latent_channels)
-        self.use_slicing = False
         self.use_tiling = False
         self.tile_sample_min_size = config.sample_size                  # pixels
         self.tile_latent_min_size = config.sample_size // config.scale  # latents
         self.tile_overlap_factor = 0.25
 
     def enable_slicing(self) -> None:
-        """One frame at a time, whatever its size."""
-        self.use_slicing = True
+        """Nothing to do: pictures go through one by one always. Here for scripts of the reference."""
 
     def disable_slicing(self) -> None:
-        self.use_slicing = False
+        """Nothing to do, see `enable_slicing`."""
 
     def enable_tiling(self) -> None:
         """Pictures with a side over ``sample_size`` in overlapping tiles: less memory, a slightly different result."""
@@ -224,24 +218,20 @@ class AutoencoderKL(nn.Module):
         Returns:
             Mean and standard deviation, each float32 (B, h, w, 4); a sample is mean + std * noise.
         """
-        moments = self._in_turn(self._encode, pixels.astype(mx.float32), pixels.shape[1] * pixels.shape[2])
+        moments = self._in_turn(self._encode, pixels.astype(mx.float32))
         mean, logvar = mx.split(moments, 2, axis=-1)
         return mean, mx.exp(0.5 * mx.clip(logvar, -30, 20))
 
     def decode(self, latents: mx.array) -> mx.array:
         """latents (B, h, w, 4) -> pixels float32 (B, H, W, 3), in [-1, 1] but for overshoot."""
-        pixels = latents.shape[1] * latents.shape[2] * self.config.scale**2
-        return self._in_turn(self._decode, latents.astype(mx.float32), pixels)
+        return self._in_turn(self._decode, latents.astype(mx.float32))
 
-    def _in_turn(self, function: Callable[[mx.array], mx.array], x: mx.array, pixels: int) -> mx.array:
-        """`function` of x, of so many of its B pictures at a time that the widest activation stays within its limit."""
-        widest = max(self.config.block_out_channels[:2])  # the second level's channels are enlarged to full size too
-        at_once = 1 if self.use_slicing else max(1, ACTIVATION_ELEMENTS // (pixels * widest))
+    def _in_turn(self, function: Callable[[mx.array], mx.array], pictures: mx.array) -> mx.array:
+        """`function` of each of the B pictures: bounded memory, and bytes that do not depend on B."""
         parts = []
-        for i in range(0, x.shape[0], at_once):
-            part = function(x[i : i + at_once])
-            mx.eval(part)
-            parts.append(part)
+        for i in range(pictures.shape[0]):
+            parts.append(function(pictures[i : i + 1]))
+            mx.eval(parts[-1])
         return mx.concatenate(parts)
 
     def _encode(self, pixels: mx.array) -> mx.array:

@@ -61,6 +61,17 @@ def test_a_video_is_repeated_from_its_recipe(folder):
     assert not np.array_equal(read_frames(folder / "other.mp4")[0], read_frames(folder / "clip.mp4")[0])
 
 
+def test_a_recipe_names_how_it_was_sampled(folder):
+    options = ["--sampler", "dpm++2m", "--grid", "blended", "--guidance-refresh", "3", "--steps", "4"]
+    assert generate(folder, "-o", "clip", *options).returncode == 0
+    made = read_recipe(folder / "clip")["request"]
+    assert (made["sampler"], made["grid"], made["guidance_refresh"]) == ("dpm++2m", "blended", 3)
+    assert run(folder, "generate", "--from", "clip", "-o", "again", "--model", "model").returncode == 0
+    assert np.array_equal(read_frames(folder / "again")[0], read_frames(folder / "clip")[0])
+    assert run(folder, "generate", "--from", "clip", "-o", "plain", "--model", "model", "--sampler", "ddim").returncode == 0
+    assert not np.array_equal(read_frames(folder / "plain")[0], read_frames(folder / "clip")[0])
+
+
 def test_count_makes_takes_with_the_next_seeds(folder):
     done = generate(folder, "-o", "clip.gif", "--count", "2")
     assert done.stdout.split() == ["clip-5.gif", "clip-6.gif"]
@@ -98,6 +109,11 @@ def test_doctor(folder):
         (["--steps", "1000"], 2, "1 to 999"),
         (["--guidance", "nan"], 2, "guidance_scale"),
         (["--eta", "2"], 2, "eta"),
+        (["--eta", "0.5", "--sampler", "unipc"], 2, "sampler ddim"),
+        (["--sampler", "heun"], 2, "invalid choice"),
+        (["--grid", "none"], 2, "invalid choice"),
+        (["--guidance-refresh", "0"], 2, "guidance_refresh"),
+        (["--grid", "blended", "--steps", "990"], 2, "1 to 981"),
         (["--seed", "-1"], 2, "seed"),
         (["--fidelity", "none"], 2, "invalid choice"),
         (["--count", "0"], 2, "count"),

@@ -1,4 +1,4 @@
-"""A problem with a known answer: a mixture of Gaussians, of which the network's v and the exact ODE are closed forms."""
+"""A problem with a known answer: a mixture of Gaussians, whose score is a closed form."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Mixture:
         return (alpha * x - self.clean(x, alpha, sigma)) / sigma
 
     def exact(self, x: np.ndarray, start: float, end: float, steps: int = 2000) -> np.ndarray:
-        """x at log-SNR `end` from x at `start`: y = x / alpha follows dy / dlambda = x_0 - y; Runge-Kutta of order 4."""
+        """x at log-SNR `end` from x at `start`, by Runge-Kutta of order 4: y = x / alpha obeys dy/dlambda = x_0 - y."""
 
         def slope(y, at):
             alpha = 1 / math.sqrt(1 + math.exp(-2 * at))

@@ -26,6 +26,27 @@ def test_it_comes_back_bit_for_bit(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_history_comes_back_bit_for_bit(tmp_path):
+    path = tmp_path / "a.safetensors"
+    history = {name: k * LATENTS.transpose(0, 2, 3, 4, 1) for k, name in enumerate(("x_0", "difference"))}
+    checkpoint.save(path, REQUEST, Step(2, 4, latents=LATENTS, history=history))
+    _, step = checkpoint.load(path)
+    assert np.array_equal(step.latents, LATENTS) and set(step.history) == set(history)
+    assert all(np.array_equal(step.history[name], array) for name, array in history.items())
+
+
+@pytest.mark.parametrize("array", [
+    LATENTS, LATENTS[0], LATENTS.transpose(0, 2, 3, 4, 1)[:, :2], LATENTS.transpose(0, 2, 3, 4, 1).astype(np.float16),
+    np.full((1, 3, 6, 8, 4), np.inf, np.float32),
+], ids=["axes", "videos", "frames", "float16", "infinite"])
+def test_history_that_does_not_fit_is_refused(tmp_path, array):
+    metadata = {"version": "1", "request": json.dumps(REQUEST.to_dict()), "step": "2"}
+    save_file({"latents": LATENTS, "x_0": np.ascontiguousarray(array)}, tmp_path / "a.safetensors", metadata)
+    with pytest.raises(I2VError) as caught:
+        checkpoint.load(tmp_path / "a.safetensors")
+    assert caught.value.code == "checkpoint_damaged"
+
+
 def damaged(path, latents=LATENTS, **changes):
     metadata = {"version": "1", "request": json.dumps(REQUEST.to_dict()), "step": "2"} | changes
     save_file({"latents": latents}, path, {key: value for key, value in metadata.items() if value is not None})

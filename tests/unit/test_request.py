@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from i2v_mlx.errors import I2VError
-from i2v_mlx.request import Request, check_frames, check_number, check_size, check_steps
+from i2v_mlx.request import GRIDS, SAMPLERS, Request, check_frames, check_number, check_size, check_steps
 
 HUGE = 10**400  # a JSON integer that no float can hold
 
@@ -32,6 +32,7 @@ def test_the_defaults_are_valid_but_for_the_picture():
     [
         ("width", 16, 4096), ("height", 16, 4096), ("num_frames", 1, 128), ("num_inference_steps", 1, 999),
         ("target_fps", 1, 120), ("guidance_scale", 0.0, 100.0), ("eta", 0.0, 1.0), ("seed", 0, 2**32 - 1),
+        ("guidance_refresh", 1, 999),
     ],
 )  # fmt: skip
 def test_ranges(field, low, high):
@@ -44,7 +45,8 @@ def test_ranges(field, low, high):
         assert field in error.message and str(low) in error.hint and str(high) in error.hint
 
 
-@pytest.mark.parametrize("field", ["width", "height", "num_frames", "num_inference_steps", "target_fps", "seed"])
+@pytest.mark.parametrize("field", ["width", "height", "num_frames", "num_inference_steps", "target_fps", "seed",
+                                   "guidance_refresh"])
 def test_whole_numbers_are_whole(field):
     error = refusal(Request(image="cat.png", **{field: 64.0}).validate)
     assert error.code == f"{field}_out_of_range" and "whole number" in error.hint
@@ -80,6 +82,22 @@ def test_fidelity():
     assert error.code == "fidelity_unknown" and "best" in error.message and "original" in error.hint
 
 
+@pytest.mark.parametrize(("field", "known"), [("sampler", SAMPLERS), ("grid", GRIDS)])
+def test_samplers_and_grids(field, known):
+    for value in known:
+        Request(image="cat.png", **{field: value}).validate()
+    error = refusal(Request(image="cat.png", **{field: "heun"}).validate)
+    assert error.code == f"{field}_unknown" and "heun" in error.message and all(value in error.hint for value in known)
+
+
+def test_fresh_noise_is_for_ddim():
+    Request(image="cat.png", eta=0.5).validate()
+    for sampler in SAMPLERS[1:]:
+        Request(image="cat.png", sampler=sampler).validate()
+        error = refusal(Request(image="cat.png", sampler=sampler, eta=0.5).validate)
+        assert error.code == "eta_out_of_range" and sampler in error.message and "ddim" in error.hint
+
+
 @pytest.mark.parametrize("clip_skip", [-1, -1000, 1001, HUGE], ids=["-1", "-1000", "1001", "huge"])
 def test_clip_skip_out_of_range(clip_skip):
     assert refusal(Request(image="cat.png", clip_skip=clip_skip).validate).code == "clip_skip_out_of_range"
@@ -111,6 +129,7 @@ requests = st.builds(
     num_inference_steps=st.integers(), target_fps=st.integers(),
     guidance_scale=st.floats(allow_nan=False, allow_infinity=False),
     eta=st.floats(allow_nan=False, allow_infinity=False),
+    sampler=st.sampled_from(SAMPLERS), grid=st.sampled_from(GRIDS), guidance_refresh=st.integers(),
     clip_skip=st.none() | st.integers(), fidelity=st.sampled_from(["diffusers", "original"]),
     crop=st.none() | st.tuples(fractions, fractions, fractions, fractions),
 )  # fmt: skip
@@ -145,7 +164,7 @@ def test_not_an_object(values):
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Request)])
 def test_wrong_types_are_refused_by_name(field):
-    texts = ("image", "prompt", "negative_prompt", "model", "fidelity")
+    texts = ("image", "prompt", "negative_prompt", "model", "fidelity", "sampler", "grid")
     wrong = [5, 5.5, None, True, ["a"], {}] if field in texts else ["5", True, {}, [1], [[1, 2, 3, 4]]]
     if field not in (*texts, "clip_skip", "crop"):
         wrong.append(None)

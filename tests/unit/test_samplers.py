@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import mlx.core as mx
 import numpy as np
@@ -44,19 +45,18 @@ def run(sampler, x: np.ndarray, steps, before=None) -> list[np.ndarray]:
 
 
 def theirs_on(scheduler, grid: list[int]):
-    """Their scheduler on our grid. Two of the three take one; the third has it set the way it would set its own."""
-    if not isinstance(scheduler, UniPCMultistepScheduler):
-        scheduler.set_timesteps(timesteps=grid)
-        return scheduler
+    """Their scheduler on our grid. One of the three takes no grid, and all work out log-SNR in single precision, which
+    is wrong by more than 1e-5 where steps are short: so the sigmas are set, in double. The latents stay float32."""
     scheduler.set_timesteps(len(grid))
-    a = scheduler.alphas_cumprod.numpy()[grid]
-    scheduler.sigmas = torch.tensor(np.append(((1 - a) / a) ** 0.5, 0), dtype=torch.float32)
-    scheduler.timesteps = torch.tensor(grid)
+    a = scheduler.alphas_cumprod.numpy()[grid].astype(np.float64)
+    scheduler.sigmas = torch.tensor(np.append(((1 - a) / a) ** 0.5, 0))
+    scheduler.timesteps = torch.tensor(grid, dtype=torch.float32 if isinstance(scheduler, EulerDiscreteScheduler)
+                                       else torch.int64)
     return scheduler
 
 
 def theirs_run(scheduler, x: np.ndarray) -> list[np.ndarray]:
-    sigmas = scheduler.sigmas.numpy().astype(np.float64)
+    sigmas = scheduler.sigmas.numpy()
     scaled = isinstance(scheduler, EulerDiscreteScheduler)     # its x is x / alpha
     x_t, all_x = torch.tensor(x), []
     if scaled:
@@ -69,7 +69,7 @@ def theirs_run(scheduler, x: np.ndarray) -> list[np.ndarray]:
     return all_x
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")  # theirs
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 @pytest.mark.parametrize("grid", ["leading", "trailing", "blended"])
 @pytest.mark.parametrize("zero_snr", [True, False])
 @pytest.mark.parametrize(
@@ -88,7 +88,8 @@ def test_every_step_is_that_of_diffusers(ours, theirs, zero_snr, grid):
         expected = theirs_run(scheduler, normal(0))
         for i, (one, other) in enumerate(zip(run(sampler, normal(0), range(steps)), expected, strict=True)):
             error = np.abs(one - other).max() / other.std()
-            assert error < 1e-5, (steps, i, error)
+            lost = 2**-22 * float(scheduler.sigmas[0]) if theirs is EulerDiscreteScheduler else 0   # of x / alpha
+            assert error < max(1e-5, lost), (steps, i, error)
 
 
 # ---------------------------------------------------------------- a known score
@@ -113,12 +114,12 @@ def grid_errors(sampler, schedule, mixture, counts) -> list[float]:
     return errors
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(DDIMSampler, 1), (Euler, 1), (DPMSolver, 2), (UniPC, 2)])
+@pytest.mark.parametrize(("sampler", "order"), [(DDIMSampler, 1), (Euler, 1), (DPMSolver, 2), (UniPC, 3)])
 def test_order_of_convergence(fine, sampler, order):
+    """Half the step divides the error by 2^order. UniC-2 makes of a predictor of order 2 a method of order 3."""
     errors = grid_errors(sampler, fine, Mixture(), (40, 80, 160))
-    measured = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
-    print(sampler.__name__, errors, measured)
-    assert all(order - 0.25 < rate < order + 0.9 for rate in measured), (errors, measured)
+    measured = [math.log2(before / after) for before, after in pairwise(errors)]
+    assert all(order - 0.25 < rate < order + 0.25 for rate in measured), (errors, measured)
 
 
 def test_second_order_is_closer_at_equal_work(fine):
