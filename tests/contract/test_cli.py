@@ -66,9 +66,10 @@ def test_a_recipe_names_how_it_was_sampled(folder):
     assert generate(folder, "-o", "clip", *options).returncode == 0
     made = read_recipe(folder / "clip")["request"]
     assert (made["sampler"], made["grid"], made["guidance_refresh"]) == ("dpm++2m", "blended", 3)
-    assert run(folder, "generate", "--from", "clip", "-o", "again", "--model", "model").returncode == 0
+    repeat = ("generate", "--from", "clip", "--model", "model")
+    assert run(folder, *repeat, "-o", "again").returncode == 0
     assert np.array_equal(read_frames(folder / "again")[0], read_frames(folder / "clip")[0])
-    assert run(folder, "generate", "--from", "clip", "-o", "plain", "--model", "model", "--sampler", "ddim").returncode == 0
+    assert run(folder, *repeat, "-o", "plain", "--sampler", "ddim").returncode == 0
     assert not np.array_equal(read_frames(folder / "plain")[0], read_frames(folder / "clip")[0])
 
 

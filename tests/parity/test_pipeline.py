@@ -1,4 +1,4 @@
-"""The whole pipeline against diffusers', from the same seed and with nothing passed between them: 1e-3 on the frames."""
+"""The whole pipeline against diffusers', from the same seed, nothing passed between them: 1e-3 on the frames."""
 
 import numpy as np
 import pytest

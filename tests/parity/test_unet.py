@@ -1,4 +1,4 @@
-"""The whole network against diffusers' I2VGenXLUNet: 1e-4 of the output's standard deviation, every parameter random."""
+"""The whole network against diffusers' I2VGenXLUNet: 1e-4 of the output's deviation, every parameter random."""
 
 import mlx.core as mx
 import numpy as np

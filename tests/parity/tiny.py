@@ -102,7 +102,8 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
     """Soft colours and some grain."""
     draw = np.random.default_rng(seed)
-    soft = Image.fromarray(draw.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    colours = Image.fromarray(draw.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    soft = colours.resize((width, height), Image.Resampling.BICUBIC)
     grain = draw.normal(0, 12, (height, width, 3))
     return Image.fromarray(np.clip(np.asarray(soft) + grain, 0, 255).astype(np.uint8))
 
