@@ -15,7 +15,7 @@ test: $(VENV)/with-test  ## every test, about ten minutes on two cores
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest
 
 test-full: $(VENV)/with-test  ## parity at the released configuration; 20 GB of memory, up to an hour on two cores
-	$(BIN)/python -m pytest -m full tests/full -s
+	$(BIN)/python -m pytest -m full tests/full -s -o faulthandler_timeout=0
 
 test-faults: $(VENV)/with-test
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest tests/faults

@@ -14,11 +14,13 @@ from .parts.vae import VAEConfig
 
 SIZES = ((1280, 704), (1024, 576), (768, 448), (640, 384), (512, 320), (448, 256), (320, 192), (256, 144))
 
-# Float32 arrays as large as the widest input of a residual block that are alive at once while it is normalised.
-NORM_COPIES = 3
-# Float32 arrays as large as the VAE's widest activation that are alive at once; a CPU unfolds 3x3 convolutions.
-VAE_COPIES = {"gpu": 5, "cpu": 21}
-UNFOLDED = {"gpu": 0, "cpu": 9}
+# Float32 arrays as large as the widest input of a residual block that are alive at once, Winograd's scratch included; a
+# CPU unfolds 3x3 convolutions instead.
+RESNET_COPIES = {"gpu": 6, "cpu": 12}
+# The same for the VAE's widest activation.
+VAE_COPIES = {"gpu": 12, "cpu": 21}
+# Arrays as large as a chunk of a feed-forward's inner layer that are alive at once.
+FEED_FORWARD_COPIES = 5.2
 
 
 def check(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -> int:
@@ -46,7 +48,7 @@ def estimate(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -
 
 
 def unet_bytes(config: UNetConfig, frames: int, h: int, w: int, item: int, kind: str) -> int:
-    """Skips of all levels, and the temporaries of the widest residual block, which is at the finest level."""
+    """At the entrance a feed-forward; at the exit all skips and the widest residual block, at the finest level."""
     channels = config.block_out_channels
     skips = 0
     rows, columns = h, w
@@ -57,8 +59,8 @@ def unet_bytes(config: UNetConfig, frames: int, h: int, w: int, item: int, kind:
         rows, columns = (rows + 1) // 2, (columns + 1) // 2
     positions = frames * h * w
     widest = positions * (channels[min(1, len(channels) - 1)] + channels[0])
-    feed_forward = min(CHUNK_ELEMENTS, positions * 8 * max(channels[0], 8 * config.head_dim)) * item * 2
-    return skips + widest * (item + 4 * (NORM_COPIES + UNFOLDED[kind])) + feed_forward
+    inner = min(CHUNK_ELEMENTS, positions * 8 * max(channels[0], 8 * config.head_dim))
+    return int(max(FEED_FORWARD_COPIES * inner * item, skips + widest * (item + 4 * RESNET_COPIES[kind])))
 
 
 def vae_bytes(config: VAEConfig, width: int, height: int, kind: str) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from . import __version__, checkpoint, commands
 from .commands import Cancel, Generate, Quit, Resume
 from .errors import I2VError
-from .events import Accepted, Cancelled, Done, Event, Failed, Heartbeat, Hello, Stage, Step, encode
+from .events import Accepted, Block, Cancelled, Done, Event, Failed, Heartbeat, Hello, Stage, Step, encode
 from .files import check_output
 from .request import Request
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .preview import Colours
 
 HEARTBEAT_S = 1.0
+BLOCK_S = 0.1                  # a small network has a thousand blocks a second, and nobody can see more than ten
 LAST_WORD_S = 10.0             # after the app has gone, for what runs to stop properly
 MODELS = ("demo", "i2vgen-xl")
 
@@ -127,7 +128,7 @@ class Worker:
         else:
             request = Request.from_dict(command.request)
         run = engine.run(request, command.output, command.playback_fps, resume=resume)
-        colours = None
+        colours, told = None, 0.0
         try:
             for event in run:
                 if isinstance(event, Done):
@@ -143,6 +144,10 @@ class Worker:
                     self._step = event.index
                     if colours is not None:
                         event = dataclasses.replace(event, preview=colours.encode(event.clean_latents))
+                elif isinstance(event, Block):
+                    if time.monotonic() - told < BLOCK_S:
+                        continue
+                    told = time.monotonic()
                 yield event
                 if isinstance(event, Accepted):
                     colours = _colours(engine, request)

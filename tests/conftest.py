@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import i2v_mlx  # noqa: F401 - loads OpenBLAS before any test imports mlx
+
 sys.path.insert(0, str(Path(__file__).parent / "parity"))  # `tiny` and `mirror` are there
 
 

@@ -317,6 +317,18 @@ class I2VGenXLPipeline:
         mx.eval(image_embeddings)
         self.networks.release("image_encoder")
 
+        mean, std = self._posteriors(inputs)
+        self.networks.release("vae")
+        return Encoded(
+            text=text,
+            negative_text=negative_text,
+            image_embeddings=image_embeddings,
+            mean=mean,
+            std=std,
+        )
+
+    def _posteriors(self, inputs: Inputs) -> tuple[mx.array, mx.array]:
+        """Mean and standard deviation (P, h, w, 4) of each picture's latents."""
         vae = self.networks.get("vae")
         means, stds = [], []
         for image in inputs.images:
@@ -324,14 +336,7 @@ class I2VGenXLPipeline:
             mx.eval(mean, std)
             means.append(mean)
             stds.append(std)
-        self.networks.release("vae")
-        return Encoded(
-            text=text,
-            negative_text=negative_text,
-            image_embeddings=image_embeddings,
-            mean=mx.concatenate(means),
-            std=mx.concatenate(stds),
-        )
+        return mx.concatenate(means), mx.concatenate(stds)
 
     def _denoise(self, inputs: Inputs, encoded: Encoded, resume: Step | None) -> Iterator[Block | Step | Stage]:
         yield Stage("denoise")
