@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 demo: $(VENV)/with-core  ## a video from the bundled picture with the bundled model
 	@mkdir -p outputs
 	$(BIN)/python -m i2v_mlx generate resources/examples/cat.jpg --model demo --prompt "zoom in" --seed 1 -o outputs/demo.mp4
-	@echo "Your video is outputs/demo.mp4, made by the demo model. Other motions: pan left, pan right, zoom out, ..."
+	@echo "Your video is outputs/demo.mp4, made by the small demo model, which is still in training. Try also: pan left, zoom out."
 
 test: $(VENV)/with-test  ## every test, about ten minutes on two cores
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest

@@ -17,8 +17,22 @@ VIEW = 192  # what a frame shows at zoom 1, in canvas pixels
 CANVAS = 320
 
 # Photographs that come inside the wheels of scikit-image and scikit-learn (licences: see README.md).
-TRAIN_PHOTOS = ["astronaut.png", "camera.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg",
-                "brick.png", "grass.png", "gravel.png", "coins.png", "ihc.png", "color.png", "moon.png", "flower.jpg"]
+TRAIN_PHOTOS = [
+    "astronaut.png",
+    "camera.png",
+    "coffee.png",
+    "rocket.jpg",
+    "motorcycle_left.png",
+    "hubble_deep_field.jpg",
+    "brick.png",
+    "grass.png",
+    "gravel.png",
+    "coins.png",
+    "ihc.png",
+    "color.png",
+    "moon.png",
+    "flower.jpg",
+]
 TEST_PHOTOS = ["chelsea.png", "china.jpg", "retina.jpg", "page.png"]
 
 # ------------------------------------------------------------------------------------------------- pictures
@@ -41,7 +55,7 @@ def photo_canvas(photo, rng, augment=True):
     height, width = photo.shape[:2]
     side = int(min(height, width) * rng.uniform(0.45, 1.0))
     top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-    picture = Image.fromarray((photo[top:top + side, left:left + side] * 255).round().astype(np.uint8))
+    picture = Image.fromarray((photo[top : top + side, left : left + side] * 255).round().astype(np.uint8))
     canvas = np.asarray(picture.resize((CANVAS, CANVAS), Image.BICUBIC), np.float32) / 255
     return jitter(canvas, rng) if augment else canvas
 
@@ -101,8 +115,13 @@ def draw_shapes(canvas, rng, count):
         elif kind == 2:
             turn = rng.uniform(0, 2 * np.pi)
             n = rng.integers(3, 7)
-            pen.polygon([(x + r * np.cos(turn + 2 * np.pi * k / n), y + r * np.sin(turn + 2 * np.pi * k / n)) for k in range(n)],
-                        fill=rgb(rng))
+            pen.polygon(
+                [
+                    (x + r * np.cos(turn + 2 * np.pi * k / n), y + r * np.sin(turn + 2 * np.pi * k / n))
+                    for k in range(n)
+                ],
+                fill=rgb(rng),
+            )
         elif kind == 3:
             x2, y2 = rng.integers(0, CANVAS * scale, 2)
             pen.line((x, y, x2, y2), fill=rgb(rng), width=int(rng.uniform(2, 12) * scale))
@@ -111,8 +130,11 @@ def draw_shapes(canvas, rng, count):
         else:  # strokes that look like writing
             ink = rgb(rng)
             for k in range(rng.integers(3, 9)):
-                pen.line([(x + (14 * k + dx) * scale, y + dy * scale) for dx, dy in rng.integers(-7, 8, (4, 2))], fill=ink,
-                         width=3 * scale)
+                pen.line(
+                    [(x + (14 * k + dx) * scale, y + dy * scale) for dx, dy in rng.integers(-7, 8, (4, 2))],
+                    fill=ink,
+                    width=3 * scale,
+                )
     return np.asarray(picture.resize((CANVAS, CANVAS), Image.BOX), np.float32) / 255
 
 
@@ -140,7 +162,9 @@ def landscape_scene(rng):
     disc = np.clip((rng.uniform(0.04, 0.12) - np.hypot(x - sun[0], y - 0.5 * sun[1])) * 60, 0, 1)[..., None]
     canvas = canvas * (1 - disc) + (0.7 + 0.3 * colour(rng)) * disc
     for level in np.sort(rng.uniform(0.3, 0.9, rng.integers(2, 5))):
-        ridge = level + sum(rng.uniform(0.01, 0.1) / k * np.sin(2 * np.pi * (k * x[0] * 1.5 + rng.random())) for k in (1, 2, 5, 11))
+        ridge = level + sum(
+            rng.uniform(0.01, 0.1) / k * np.sin(2 * np.pi * (k * x[0] * 1.5 + rng.random())) for k in (1, 2, 5, 11)
+        )
         land = np.clip((y - ridge[None]) * CANVAS / 2, 0, 1)[..., None]
         ground = colour(rng) * (0.6 + 0.4 * noise_field(rng, falloff=0.7))[..., None]
         canvas = canvas * (1 - land) + ground * land
@@ -153,7 +177,10 @@ def pattern_scene(rng):
     angle, period = rng.uniform(0, np.pi), rng.uniform(16, 70)
     y, x = np.mgrid[0:CANVAS, 0:CANVAS].astype(np.float32)
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    a, b = np.clip(np.sin(2 * np.pi * u / period) * 4, -1, 1), np.clip(np.sin(2 * np.pi * v / period / rng.uniform(0.5, 2)) * 4, -1, 1)
+    a, b = (
+        np.clip(np.sin(2 * np.pi * u / period) * 4, -1, 1),
+        np.clip(np.sin(2 * np.pi * v / period / rng.uniform(0.5, 2)) * 4, -1, 1),
+    )
     field = ((a if rng.random() < 0.3 else a * b) * 0.5 + 0.5)[..., None]
     canvas = gradient(rng) * field + gradient(rng) * (1 - field)
     return draw_shapes(np.clip(canvas, 0, 1), rng, rng.integers(3, 14))
@@ -194,8 +221,14 @@ GENTLE = 1.06
 # A camera that pans left shows what lies left of the picture: its content moves to the right.  (dx, dy) is the camera's
 # way in frame widths, the last number the final magnification.
 MOVES = {
-    "left": (-SHIFT, 0.0, 1.0), "right": (SHIFT, 0.0, 1.0), "up": (0.0, -SHIFT, 1.0), "down": (0.0, SHIFT, 1.0),
-    "in": (0.0, 0.0, ZOOM), "out": (0.0, 0.0, 1 / ZOOM), "still": (0.0, 0.0, 1.0), "gentle": (0.0, 0.0, GENTLE),
+    "left": (-SHIFT, 0.0, 1.0),
+    "right": (SHIFT, 0.0, 1.0),
+    "up": (0.0, -SHIFT, 1.0),
+    "down": (0.0, SHIFT, 1.0),
+    "in": (0.0, 0.0, ZOOM),
+    "out": (0.0, 0.0, 1 / ZOOM),
+    "still": (0.0, 0.0, 1.0),
+    "gentle": (0.0, 0.0, GENTLE),
 }
 NAMES = list(MOVES)
 
@@ -239,38 +272,164 @@ def render(canvas, views, size=SIZE, start=(0.0, 0.0), zoom0=1.0):
 
 # ------------------------------------------------------------------------------------------------- words
 
-WAYS = {"left": ["left", "to the left", "leftwards", "leftward"], "right": ["right", "to the right", "rightwards", "rightward"],
-        "up": ["up", "upwards", "upward"], "down": ["down", "downwards", "downward"]}
-PAN = ["pan {w}", "pan the camera {w}", "camera pan {w}", "camera pans {w}", "the camera pans {w}", "slow pan {w}",
-       "a slow pan {w}", "panning {w}", "camera moves {w}", "the camera moves {w}", "the camera moves slowly {w}",
-       "camera panning {w}", "the camera slides {w}", "camera slides {w}", "move {w}", "move the camera {w}", "moving {w}",
-       "the camera travels {w}", "the view moves {w}", "the view pans {w}", "smooth camera pan {w}", "{w}", "the camera is panning {w}",
-       "the camera slowly pans {w}", "look {w}", "the camera drifts {w}", "camera goes {w}"]
+WAYS = {
+    "left": ["left", "to the left", "leftwards", "leftward"],
+    "right": ["right", "to the right", "rightwards", "rightward"],
+    "up": ["up", "upwards", "upward"],
+    "down": ["down", "downwards", "downward"],
+}
+PAN = [
+    "pan {w}",
+    "pan the camera {w}",
+    "camera pan {w}",
+    "camera pans {w}",
+    "the camera pans {w}",
+    "slow pan {w}",
+    "a slow pan {w}",
+    "panning {w}",
+    "camera moves {w}",
+    "the camera moves {w}",
+    "the camera moves slowly {w}",
+    "camera panning {w}",
+    "the camera slides {w}",
+    "camera slides {w}",
+    "move {w}",
+    "move the camera {w}",
+    "moving {w}",
+    "the camera travels {w}",
+    "the view moves {w}",
+    "the view pans {w}",
+    "smooth camera pan {w}",
+    "{w}",
+    "the camera is panning {w}",
+    "the camera slowly pans {w}",
+    "look {w}",
+    "the camera drifts {w}",
+    "camera goes {w}",
+]
 TILT = ["tilt {w}", "the camera tilts {w}", "camera tilts {w}", "tilting {w}", "slow tilt {w}"]
-RISE = {"up": ["the camera rises", "camera rises slowly", "rising camera", "crane up"],
-        "down": ["the camera sinks", "the camera descends", "lower the camera", "crane down"]}
+RISE = {
+    "up": ["the camera rises", "camera rises slowly", "rising camera", "crane up"],
+    "down": ["the camera sinks", "the camera descends", "lower the camera", "crane down"],
+}
 WORDS = {
-    "in": ["zoom in", "zooming in", "the camera zooms in", "camera zooms in", "slow zoom in", "a slow zoom in", "slowly zoom in",
-           "camera moves in", "the camera moves closer", "push in", "the camera pushes in", "move closer", "get closer", "dolly in",
-           "the camera moves forward", "move forward", "camera zoom in", "zoom into the picture", "closer", "zoom in slowly",
-           "the camera slowly zooms in", "the view zooms in", "magnify", "enlarge", "zoom closer", "fly forward", "move in"],
-    "out": ["zoom out", "zooming out", "the camera zooms out", "camera zooms out", "slow zoom out", "a slow zoom out",
-            "slowly zoom out", "camera moves out", "the camera moves away", "pull back", "the camera pulls back", "move away",
-            "move back", "dolly out", "the camera moves backward", "move backwards", "camera zoom out", "pull out", "further away",
-            "zoom out slowly", "the camera slowly zooms out", "the view zooms out", "shrink", "move out", "fly backward"],
-    "still": ["still", "the camera is still", "static", "static camera", "no motion", "no movement", "motionless", "the camera stays still",
-              "the camera does not move", "hold still", "fixed camera", "locked camera", "freeze", "frozen", "nothing moves",
-              "a still picture", "still image", "stay", "do not move", "tripod shot", "static shot", "without motion", "keep still",
-              "the camera stands still", "stationary camera", "still camera"],
+    "in": [
+        "zoom in",
+        "zooming in",
+        "the camera zooms in",
+        "camera zooms in",
+        "slow zoom in",
+        "a slow zoom in",
+        "slowly zoom in",
+        "camera moves in",
+        "the camera moves closer",
+        "push in",
+        "the camera pushes in",
+        "move closer",
+        "get closer",
+        "dolly in",
+        "the camera moves forward",
+        "move forward",
+        "camera zoom in",
+        "zoom into the picture",
+        "closer",
+        "zoom in slowly",
+        "the camera slowly zooms in",
+        "the view zooms in",
+        "magnify",
+        "enlarge",
+        "zoom closer",
+        "fly forward",
+        "move in",
+    ],
+    "out": [
+        "zoom out",
+        "zooming out",
+        "the camera zooms out",
+        "camera zooms out",
+        "slow zoom out",
+        "a slow zoom out",
+        "slowly zoom out",
+        "camera moves out",
+        "the camera moves away",
+        "pull back",
+        "the camera pulls back",
+        "move away",
+        "move back",
+        "dolly out",
+        "the camera moves backward",
+        "move backwards",
+        "camera zoom out",
+        "pull out",
+        "further away",
+        "zoom out slowly",
+        "the camera slowly zooms out",
+        "the view zooms out",
+        "shrink",
+        "move out",
+        "fly backward",
+    ],
+    "still": [
+        "still",
+        "the camera is still",
+        "static",
+        "static camera",
+        "no motion",
+        "no movement",
+        "motionless",
+        "the camera stays still",
+        "the camera does not move",
+        "hold still",
+        "fixed camera",
+        "locked camera",
+        "freeze",
+        "frozen",
+        "nothing moves",
+        "a still picture",
+        "still image",
+        "stay",
+        "do not move",
+        "tripod shot",
+        "static shot",
+        "without motion",
+        "keep still",
+        "the camera stands still",
+        "stationary camera",
+        "still camera",
+    ],
 }
 SUBJECTS = """a cat|a dog|a photo of a cat|a mountain|a house by the sea|a girl with a balloon|a red car|a forest|the city at night|a beach
 a portrait of a woman|an old man|flowers in a vase|a boat on a lake|a street in the rain|a castle|a painting|a cup of coffee|a rocket
 a horse|birds in the sky|a river|snow on the hills|a field of wheat|a bridge|a robot|an astronaut|papers were floating in the air on a table in the library
-a landscape|a drawing|a colourful pattern|trees|the moon|a temple|a waterfall|a train|clouds|a child playing|a bowl of fruit|a page of text""".replace("\n", "|").split("|")
-STYLE = ["high quality", "cinematic", "detailed", "4k", "smooth", "slow motion", "beautiful light", "a film scene", "best quality",
-         "realistic", "in the style of a painting", "soft colours", "at sunset", "sharp"]
-BAD = ["distorted, discontinuous, ugly, blurry, low resolution, disfigured, disconnected limbs, ugly faces, incomplete arms",
-       "blurry, low quality", "ugly", "bad quality", "low resolution", "watermark", "distorted", "worst quality"]
+a landscape|a drawing|a colourful pattern|trees|the moon|a temple|a waterfall|a train|clouds|a child playing|a bowl of fruit|a page of text""".replace(
+    "\n", "|"
+).split("|")
+STYLE = [
+    "high quality",
+    "cinematic",
+    "detailed",
+    "4k",
+    "smooth",
+    "slow motion",
+    "beautiful light",
+    "a film scene",
+    "best quality",
+    "realistic",
+    "in the style of a painting",
+    "soft colours",
+    "at sunset",
+    "sharp",
+]
+BAD = [
+    "distorted, discontinuous, ugly, blurry, low resolution, disfigured, disconnected limbs, ugly faces, incomplete arms",
+    "blurry, low quality",
+    "ugly",
+    "bad quality",
+    "low resolution",
+    "watermark",
+    "distorted",
+    "worst quality",
+]
 
 
 def phrases(move):
@@ -295,12 +454,26 @@ def prompt(move, rng):
         return forms[rng.choice(4, p=[0.5, 0.25, 0.15, 0.1])]
     choices = phrases(move)
     phrase = choices[rng.integers(len(choices))]
-    forms = [phrase, f"{subject}, {phrase}", f"{phrase}, {subject}", f"{phrase}, {style}", f"{subject}, {phrase}, {style}",
-             f"{subject}. {phrase}.", f"{phrase} over {subject}", f"{subject} {phrase}"]
+    forms = [
+        phrase,
+        f"{subject}, {phrase}",
+        f"{phrase}, {subject}",
+        f"{phrase}, {style}",
+        f"{subject}, {phrase}, {style}",
+        f"{subject}. {phrase}.",
+        f"{phrase} over {subject}",
+        f"{subject} {phrase}",
+    ]
     text = forms[rng.choice(8, p=[0.4, 0.15, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05])]
     return text.capitalize() if rng.random() < 0.3 else text
 
 
 def all_words():
-    text = [p for move in NAMES for p in phrases(move)] + SUBJECTS + STYLE + BAD + ["in", "out", "over", "animate", "video", "clip"]
+    text = (
+        [p for move in NAMES for p in phrases(move)]
+        + SUBJECTS
+        + STYLE
+        + BAD
+        + ["in", "out", "over", "animate", "video", "clip"]
+    )
     return " ".join(text)

@@ -5,13 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
+import clips
 import diffusers
+import models
 import torch
 from safetensors.torch import save_file
-
-import clips
-import models
-import words
 
 PARTS = ("unet", "vae", "text_encoder", "image_encoder", "tokenizer", "feature_extractor", "scheduler")
 
@@ -58,7 +56,10 @@ def preview_coefficients(vae, scaling, seed=5):
     small = torch.nn.functional.avg_pool2d(frames, 4).permute(0, 2, 3, 1).reshape(-1, 3)
     z = z.permute(0, 2, 3, 1).reshape(-1, 4)
     found = torch.linalg.lstsq(torch.cat([z, torch.ones(len(z), 1)], 1).double(), small.double()).solution
-    return {"matrix": [[round(v, 6) for v in row] for row in found[:4].tolist()], "bias": [round(v, 6) for v in found[4].tolist()]}
+    return {
+        "matrix": [[round(v, 6) for v in row] for row in found[:4].tolist()],
+        "bias": [round(v, 6) for v in found[4].tolist()],
+    }
 
 
 def export(target, unet, vae, scaling, text, vision, tokenizer_folder):
@@ -71,17 +72,38 @@ def export(target, unet, vae, scaling, text, vision, tokenizer_folder):
     save_transformers(text, fresh / "text_encoder", "text_model.")
     save_transformers(vision, fresh / "image_encoder", "vision_model.")
     shutil.copytree(tokenizer_folder, fresh / "tokenizer")
-    write(fresh / "feature_extractor", {
-        "crop_size": {"height": 56, "width": 56}, "do_center_crop": True, "do_convert_rgb": True, "do_normalize": True,
-        "do_rescale": True, "do_resize": True, "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_processor_type": "CLIPImageProcessor", "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3,
-        "rescale_factor": 1 / 255, "size": {"shortest_edge": 56}})("preprocessor_config.json")
+    write(
+        fresh / "feature_extractor",
+        {
+            "crop_size": {"height": 56, "width": 56},
+            "do_center_crop": True,
+            "do_convert_rgb": True,
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_processor_type": "CLIPImageProcessor",
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "resample": 3,
+            "rescale_factor": 1 / 255,
+            "size": {"shortest_edge": 56},
+        },
+    )("preprocessor_config.json")
     write(fresh / "scheduler", config_of(models.scheduler(), "DDIMScheduler"))("scheduler_config.json")
-    write(fresh, {"_class_name": "I2VGenXLPipeline", "_diffusers_version": diffusers.__version__,
-                  "feature_extractor": ["transformers", "CLIPImageProcessor"],
-                  "image_encoder": ["transformers", "CLIPVisionModelWithProjection"], "scheduler": ["diffusers", "DDIMScheduler"],
-                  "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
-                  "unet": ["diffusers", "I2VGenXLUNet"], "vae": ["diffusers", "AutoencoderKL"]})("model_index.json")
+    write(
+        fresh,
+        {
+            "_class_name": "I2VGenXLPipeline",
+            "_diffusers_version": diffusers.__version__,
+            "feature_extractor": ["transformers", "CLIPImageProcessor"],
+            "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
+            "scheduler": ["diffusers", "DDIMScheduler"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "unet": ["diffusers", "I2VGenXLUNet"],
+            "vae": ["diffusers", "AutoencoderKL"],
+        },
+    )("model_index.json")
     write(fresh, preview_coefficients(vae, scaling))("latent_rgb.json")
     for item in sorted(fresh.iterdir(), key=lambda item: item.name == "model_index.json"):
         place = target / item.name

@@ -10,42 +10,86 @@ WIDTH = 64  # of text states, image embedding and cross attention
 
 
 def autoencoder():
-    return AutoencoderKL(block_out_channels=(16, 32, 48), layers_per_block=1, latent_channels=4, norm_num_groups=4, sample_size=96,
-                         down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-                         scaling_factor=1.0)
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 48),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=96,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        scaling_factor=1.0,
+    )
 
 
 def unet():
-    return I2VGenXLUNet(sample_size=24, in_channels=4, out_channels=4, block_out_channels=(32, 64, 64), layers_per_block=1,
-                        norm_num_groups=4, cross_attention_dim=WIDTH, attention_head_dim=4,
-                        down_block_types=("DownBlock3D", "DownBlock3D", "CrossAttnDownBlock3D"),
-                        up_block_types=("CrossAttnUpBlock3D", "UpBlock3D", "UpBlock3D"))
+    return I2VGenXLUNet(
+        sample_size=24,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(32, 64, 64),
+        layers_per_block=1,
+        norm_num_groups=4,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        down_block_types=("DownBlock3D", "DownBlock3D", "CrossAttnDownBlock3D"),
+        up_block_types=("CrossAttnUpBlock3D", "UpBlock3D", "UpBlock3D"),
+    )
 
 
 def text_encoder(vocabulary):
     size = len(vocabulary)
-    return CLIPTextModel(CLIPTextConfig(vocab_size=size, hidden_size=WIDTH, intermediate_size=4 * WIDTH, projection_dim=WIDTH,
-                                        num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=77, hidden_act="gelu",
-                                        bos_token_id=vocabulary["<|startoftext|>"], eos_token_id=vocabulary["<|endoftext|>"],
-                                        pad_token_id=vocabulary["<|endoftext|>"]))
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=size,
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            projection_dim=WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=77,
+            hidden_act="gelu",
+            bos_token_id=vocabulary["<|startoftext|>"],
+            eos_token_id=vocabulary["<|endoftext|>"],
+            pad_token_id=vocabulary["<|endoftext|>"],
+        )
+    )
 
 
 def image_encoder():
-    return CLIPVisionModelWithProjection(CLIPVisionConfig(hidden_size=WIDTH, intermediate_size=2 * WIDTH, projection_dim=WIDTH,
-                                                          num_hidden_layers=2, num_attention_heads=4, image_size=56, patch_size=14,
-                                                          hidden_act="gelu"))
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=WIDTH,
+            intermediate_size=2 * WIDTH,
+            projection_dim=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            image_size=56,
+            patch_size=14,
+            hidden_act="gelu",
+        )
+    )
 
 
 def scheduler():
-    return DDIMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction",
-                         rescale_betas_zero_snr=True, timestep_spacing="leading", steps_offset=1, set_alpha_to_one=True,
-                         clip_sample=False)
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="leading",
+        steps_offset=1,
+        set_alpha_to_one=True,
+        clip_sample=False,
+    )
 
 
 def time_layers(net):
     """The layers that mix frames below the entrance: temporal convolutions and the blocks' temporal transformers."""
     blocks = [*net.down_blocks, net.mid_block, *net.up_blocks]
-    return [layer for block in blocks for name in ("temp_convs", "temp_attentions") for layer in getattr(block, name, [])]
+    return [
+        layer for block in blocks for name in ("temp_convs", "temp_attentions") for layer in getattr(block, name, [])
+    ]
 
 
 def start_as_identity(net):
@@ -61,7 +105,11 @@ def skip_time_layers(net, skip=True):
     for layer in time_layers(net):
         if skip:
             attention = hasattr(layer, "proj_out")
-            layer.forward = MethodType(lambda self, x, *a, **k: (x,), layer) if attention else MethodType(lambda self, x, *a, **k: x, layer)
+            layer.forward = (
+                MethodType(lambda self, x, *a, **k: (x,), layer)
+                if attention
+                else MethodType(lambda self, x, *a, **k: x, layer)
+            )
         else:
             layer.__dict__.pop("forward", None)
 
@@ -93,7 +141,7 @@ def start_as_average(vae, constant=3.0):
         conv.weight.data.mul_(0.3)
         conv.bias.data.zero_()
         for k in range(count):
-            conv.weight.data[k * group:k * group + 2] = 0
+            conv.weight.data[k * group : k * group + 2] = 0
             conv.weight.data[k * group, k], conv.weight.data[k * group + 1, k] = 1, -1
             for j, value in ((group - 2, constant), (group - 1, -constant)):
                 conv.weight.data[k * group + j] = 0

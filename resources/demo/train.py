@@ -1,6 +1,6 @@
 """Trains the demo model.  See README.md for the order of the stages and what they are for.
 
-    python train.py [--work DIR] autoencoder | text | copy | motion | export | report
+python train.py [--work DIR] autoencoder | text | copy | motion | export | report
 """
 
 import argparse
@@ -10,12 +10,11 @@ import random
 import time
 from pathlib import Path
 
+import clips
+import models
 import torch
 import torch.distributed
 import torch.nn.functional as F
-
-import clips
-import models
 import words
 
 HERE = Path(__file__).resolve().parent
@@ -47,8 +46,16 @@ class Run:
 
     def save(self):
         part = self.path.with_suffix(".part")
-        torch.save({"net": self.net.state_dict(), "mean": self.mean.state_dict(), "optimiser": self.optimiser.state_dict(),
-                    "step": self.step, "extra": self.extra}, part)
+        torch.save(
+            {
+                "net": self.net.state_dict(),
+                "mean": self.mean.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "extra": self.extra,
+            },
+            part,
+        )
         part.replace(self.path)
 
     def update(self, loss, factor=1.0):
@@ -71,8 +78,10 @@ class Run:
     def log(self, every, text=""):
         if self.step % every == 0:
             recent = self.losses[-every:]
-            print(f"{self.path.stem} step {self.step} loss {sum(recent) / len(recent):.4f} {time.time() - self.began:.0f} s {text}",
-                  flush=True)
+            print(
+                f"{self.path.stem} step {self.step} loss {sum(recent) / len(recent):.4f} {time.time() - self.began:.0f} s {text}",
+                flush=True,
+            )
 
 
 def cosine(minutes, began, end=0.05):
@@ -85,8 +94,9 @@ def join(args):
     """Several processes of one training: each makes its own batches, the gradients are averaged.  One process with one
     thread uses a busy core better than threads that wait for each other."""
     if args.ranks > 1:
-        torch.distributed.init_process_group("gloo", init_method=f"file://{(args.work / 'rendezvous').resolve()}", rank=args.rank,
-                                             world_size=args.ranks)
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{(args.work / 'rendezvous').resolve()}", rank=args.rank, world_size=args.ranks
+        )
 
 
 def average_gradients(parameters):
@@ -150,7 +160,7 @@ def train_autoencoder(args):
         batch = []
         for k in rng.integers(0, len(pool), args.batch or 16):
             y, x = rng.integers(0, clips.SIZE - side + 1, 2)
-            batch.append(pool[k][:, y:y + side, x:x + side])
+            batch.append(pool[k][:, y : y + side, x : x + side])
         x = torch.stack(batch) * 2 - 1
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
             if args.decoder_only:
@@ -195,8 +205,19 @@ def train_text(args):
 
     rng = np.random.default_rng(args.seed + 2)
     encoder = models.text_encoder(vocabulary)
-    net = torch.nn.ModuleDict({"encoder": encoder, "vision": models.image_encoder(), "read": torch.nn.Linear(models.WIDTH, len(clips.NAMES) + 1)})
-    run = Run(args.work / "text.pt", net, args.rate or 1e-3, parameters=[*net["encoder"].parameters(), *net["read"].parameters()])
+    net = torch.nn.ModuleDict(
+        {
+            "encoder": encoder,
+            "vision": models.image_encoder(),
+            "read": torch.nn.Linear(models.WIDTH, len(clips.NAMES) + 1),
+        }
+    )
+    run = Run(
+        args.work / "text.pt",
+        net,
+        args.rate or 1e-3,
+        parameters=[*net["encoder"].parameters(), *net["read"].parameters()],
+    )
     end = vocabulary[words.END]
     began = time.time()
     while True:
@@ -210,7 +231,9 @@ def train_text(args):
         loss = 0
         for skip in (0, 1):
             logits = net["read"](text_states(encoder, ids, skip))
-            wrong = F.cross_entropy(logits.transpose(1, 2), torch.as_tensor(moves)[:, None].expand(-1, 77), reduction="none")
+            wrong = F.cross_entropy(
+                logits.transpose(1, 2), torch.as_tensor(moves)[:, None].expand(-1, 77), reduction="none"
+            )
             loss = loss + (wrong * told).sum() / told.sum()
         run.update(loss, factor)
         right = (logits.argmax(-1)[:, -1] == torch.as_tensor(moves)).float().mean().item()
@@ -265,10 +288,19 @@ def make_bank(args):
             fps = 16 if rng.random() < 0.5 else int(rng.integers(8, 33))
             ramp = [0.0, *sorted(rng.random(FRAMES - 2)), 1.0]
             start = rng.uniform(-0.08, 0.08, 2)
-            frames = clips.render(pictures.canvas(), [clips.camera(move, r, fps) for r in ramp], start=start, zoom0=rng.uniform(0.9, 1.3))
+            frames = clips.render(
+                pictures.canvas(), [clips.camera(move, r, fps) for r in ramp], start=start, zoom0=rng.uniform(0.9, 1.3)
+            )
             z = vae.encode(frames * 2 - 1).latent_dist.sample() * scaling
-            made.append({"z": z.half(), "ramp": torch.tensor(ramp, dtype=torch.float32), "fps": fps, "move": clips.NAMES.index(move),
-                         "seen": image_embedding(vision, frames[:1])[0]})
+            made.append(
+                {
+                    "z": z.half(),
+                    "ramp": torch.tensor(ramp, dtype=torch.float32),
+                    "fps": fps,
+                    "move": clips.NAMES.index(move),
+                    "seen": image_embedding(vision, frames[:1])[0],
+                }
+            )
         part = folder / f"{args.seed}.part"
         torch.save(made, part)
         part.replace(folder / f"{args.seed}-{number % args.keep:04d}.pt")
@@ -301,7 +333,7 @@ class Bank:
             full = clip["z"].shape[-1]
             zooming = clips.NAMES[clip["move"]] in ("in", "out", "gentle")
             y, x = ((full - side) // 2,) * 2 if zooming else (rng.randint(0, full - side), rng.randint(0, full - side))
-            z.append(clip["z"][pick, :, y:y + side, x:x + side].float())
+            z.append(clip["z"][pick, :, y : y + side, x : x + side].float())
             ramp.append(clip["ramp"][pick].float())
             fps.append(clip["fps"])
             moves.append(clip["move"])
@@ -349,7 +381,9 @@ def train_copy(args):
         noise = torch.randn(len(z), 4, frames, 8, 8) * 0.9 + 0.5 * z[:, :, :1]
         condition = image_latents(z, ramp)
         found = both["read"](entrance(net, noise, condition)).reshape(len(z), frames, 9, 8, 8).transpose(1, 2)
-        told = torch.cat([noise, z[:, :, :1].expand_as(noise), 3 * ramp[:, None, :, None, None].expand(-1, 1, -1, 8, 8)], 1)
+        told = torch.cat(
+            [noise, z[:, :, :1].expand_as(noise), 3 * ramp[:, None, :, None, None].expand(-1, 1, -1, 8, 8)], 1
+        )
         error = ((found - told) ** 2).mean((0, 3, 4))
         run.update(error.mean(), factor)
         run.log(100, f"own {error[:4].mean():.4f} copied {error[4:8, 1:].mean():.4f} ramp {error[8].mean():.4f}")
@@ -371,8 +405,15 @@ class Words:
         tokenizer, encoder, _ = load_text(args)
         rng = np.random.default_rng(args.seed + 4)
         with torch.no_grad():
-            self.of = [torch.cat([text_states(encoder, tokenise(tokenizer, [clips.prompt(name, rng) for _ in range(50)]))
-                                  for _ in range(each // 50)]) for name in clips.NAMES]
+            self.of = [
+                torch.cat(
+                    [
+                        text_states(encoder, tokenise(tokenizer, [clips.prompt(name, rng) for _ in range(50)]))
+                        for _ in range(each // 50)
+                    ]
+                )
+                for name in clips.NAMES
+            ]
             self.none = text_states(encoder, tokenise(tokenizer, [""]))[0]
 
     def batch(self, moves, rng):
@@ -391,8 +432,12 @@ class FlowReaders(torch.nn.Module):
             net.up_blocks[k].register_forward_hook(lambda module, given, out, k=k: self.seen.__setitem__(k, out))
 
     def loss(self, moves, ramp, fps, cells, side):
-        true = torch.stack([torch.stack([clips.flow(clips.NAMES[m], float(r), float(f), cells, side) for r in row])
-                            for m, row, f in zip(moves, ramp, fps)])
+        true = torch.stack(
+            [
+                torch.stack([clips.flow(clips.NAMES[m], float(r), float(f), cells, side) for r in row])
+                for m, row, f in zip(moves, ramp, fps)
+            ]
+        )
         total = 0
         for read, seen in zip(self.read, self.seen):
             want = true.flatten(0, 1)
@@ -407,7 +452,9 @@ def guided(net, on, x, v, t, fps, condition, none, drop):
     words cannot know the motion that difference is large: trained the usual way, a clip gets ghosts of eight times its
     strength.  So the *guided* answer is what has to be right at GUIDANCE; the branch with words is then a ninth of the way."""
     with torch.no_grad():
-        off = net(x, t, fps, condition, x.new_zeros(len(x), 1, models.WIDTH), none.expand(len(x), -1, -1), return_dict=False)[0]
+        off = net(
+            x, t, fps, condition, x.new_zeros(len(x), 1, models.WIDTH), none.expand(len(x), -1, -1), return_dict=False
+        )[0]
     answer = torch.where(drop.reshape(-1, 1, 1, 1, 1), on, off + GUIDANCE * (on - off))
     weight = torch.where(drop, 1.0, 1 / GUIDANCE)
     return answer, ((answer - v) ** 2).mean((1, 3, 4)) * weight[:, None]
@@ -432,9 +479,20 @@ def train_motion(args):
     readers = FlowReaders(net)
     if (args.work / "readers0.pt").exists():
         readers.load_state_dict(torch.load(args.work / "readers0.pt"))
-    run = Run(args.work / "motion.pt", net, args.rate or 1e-3, decay=0.998, parameters=[*net.parameters(), *readers.parameters()])
+    run = Run(
+        args.work / "motion.pt",
+        net,
+        args.rate or 1e-3,
+        decay=0.998,
+        parameters=[*net.parameters(), *readers.parameters()],
+    )
     models.skip_time_layers(run.mean, not args.time_layers)
-    bank, words_, rng, began = Bank(args.work / "bank"), Words(args), random.Random(run.step * 100 + args.rank), time.time()
+    bank, words_, rng, began = (
+        Bank(args.work / "bank"),
+        Words(args),
+        random.Random(run.step * 100 + args.rank),
+        time.time(),
+    )
     torch.manual_seed(run.step * 100 + args.rank)
     schedule, flows = models.scheduler().alphas_cumprod, []
     saved = time.time()
@@ -464,7 +522,11 @@ def train_motion(args):
             continue
         if run.step % 50 == 0:
             recent = run.extra.pop("high", [(0, 0)])
-            run.log(50, f"flow {sum(flows[-50:]) / 50:.4f} at high noise: first frame %.4f, later %.4f" % tuple(sum(v) / len(v) for v in zip(*recent)))
+            run.log(
+                50,
+                f"flow {sum(flows[-50:]) / 50:.4f} at high noise: first frame %.4f, later %.4f"
+                % tuple(sum(v) / len(v) for v in zip(*recent)),
+            )
         if time.time() - saved > 120:
             run.extra.pop("high", None)
             run.save()
@@ -498,14 +560,23 @@ def write_report(args):
         report(args.target, args.work, args.pictures, settings)
 
 
-STAGES = {"autoencoder": train_autoencoder, "text": train_text, "bank": make_bank, "copy": train_copy, "motion": train_motion, "export": write_export,
-          "report": write_report}
+STAGES = {
+    "autoencoder": train_autoencoder,
+    "text": train_text,
+    "bank": make_bank,
+    "copy": train_copy,
+    "motion": train_motion,
+    "export": write_export,
+    "report": write_report,
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("--work", type=Path, default=HERE / "work", help="checkpoints and contact sheets (ignored by git)")
+    parser.add_argument(
+        "--work", type=Path, default=HERE / "work", help="checkpoints and contact sheets (ignored by git)"
+    )
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rate", type=float)
@@ -520,8 +591,12 @@ def main():
     parser.add_argument("--steps", type=int, default=50, help="report")
     parser.add_argument("--guidance", type=float, default=9.0, help="report")
     parser.add_argument("--clip-frames", type=int, default=16, help="report: frames of a clip")
-    parser.add_argument("--settings", action="store_true", help="report: what each setting changes, instead of the motion")
-    parser.add_argument("--end", type=float, default=0.05, help="the share of the learning rate that is left at the end")
+    parser.add_argument(
+        "--settings", action="store_true", help="report: what each setting changes, instead of the motion"
+    )
+    parser.add_argument(
+        "--end", type=float, default=0.05, help="the share of the learning rate that is left at the end"
+    )
     parser.add_argument("--emphasis", type=float, default=1.5, help="motion: how much high noise is preferred")
     parser.add_argument("--flow", type=float, default=0.3, help="motion: weight of the read-outs of the flow")
     parser.add_argument("--guided", action="store_true", help="motion: learn to be right at guidance 9")

@@ -5,9 +5,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from transformers import CLIPTokenizer
-
 import clips
+from transformers import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -35,7 +34,7 @@ def learn_merges(text, limit=700):
         for word, parts in words.items():
             joined, k = [], 0
             while k < len(parts):
-                if tuple(parts[k:k + 2]) == best:
+                if tuple(parts[k : k + 2]) == best:
                     joined.append(parts[k] + parts[k + 1])
                     k += 2
                 else:
@@ -57,9 +56,20 @@ def write_tokenizer(folder):
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     special = {"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END}
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps(
-        {**special, "add_prefix_space": False, "do_lower_case": True, "errors": "replace", "model_max_length": 77,
-         "tokenizer_class": "CLIPTokenizer"}, indent=2) + "\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                **special,
+                "add_prefix_space": False,
+                "do_lower_case": True,
+                "errors": "replace",
+                "model_max_length": 77,
+                "tokenizer_class": "CLIPTokenizer",
+            },
+            indent=2,
+        )
+        + "\n"
+    )
     return vocabulary
 
 
