@@ -151,7 +151,7 @@ def test_a_job_from_hello_to_done(start, request_, tmp_path):
     for step in steps:
         assert (step.preview["width"], step.preview["height"], step.preview["frames"]) == (8, 6, 3)
     assert len([event for event in events if isinstance(event, Frame)]) == 3
-    assert len([event for event in events if isinstance(event, Block)]) % 4 == 0
+    assert any(isinstance(event, Block) for event in events)                   # not all: ten a second are enough
     (accepted,) = [event for event in events if isinstance(event, Accepted)]
     assert Request.from_dict(accepted.request) == request_ and accepted.peak_bytes > 0
     done = events[-1]
