@@ -56,7 +56,7 @@ class Engine:
 
         Args:
             output: its suffix says what it becomes, see `video.open_writer`.
-            decode_chunk_size: frames that go through the VAE together.
+            decode_chunk_size: frames that are decoded before they are written; no effect on the result.
             resume: a step of an earlier run of the same request to carry on from.
 
         Raises:
