@@ -34,20 +34,27 @@ class Sampling:
     Attributes:
         sampler: one of SAMPLERS. "ddim" and "euler" are of first order, the others of second.
         grid: at which timesteps, one of GRIDS: as the model's files say, "blended" (see `parts.time_grid`), "leading"
-            or "trailing".
+            or "trailing"; or the timesteps themselves, as "981,712,205,1".
         guidance_refresh: in the second half of the steps the unconditional branch is evaluated in every n-th only; 1
             for all.
+        key_pooling: self attentions over very many positions look at keys averaged over 2 x 2 of them.
     """
 
     sampler: str = "ddim"
     grid: str = "model"
     guidance_refresh: int = 1
+    key_pooling: bool = False
 
-    def validate(self, eta: float) -> None:
-        """Raises I2VError ``sampler_unknown``, ``grid_unknown``, ``guidance_refresh_out_of_range``, ``eta_...``."""
-        for name, value, known in (("sampler", self.sampler, SAMPLERS), ("grid", self.grid, GRIDS)):
-            if value not in known:
-                raise I2VError(f"{name}_unknown", f"There is no {name} {value!r}.", f"Use one of {', '.join(known)}.")
+    def validate(self, steps: int, eta: float) -> None:
+        """Raises I2VError ``sampler_unknown``, ``grid_unknown``, ``guidance_refresh_out_of_range``, ``eta_...``,
+        ``num_inference_steps_out_of_range`` if the grid names another number of timesteps than `steps`."""
+        if self.sampler not in SAMPLERS:
+            raise I2VError("sampler_unknown", f"There is no sampler {self.sampler!r}.",
+                           f"Use one of {', '.join(SAMPLERS)}.")
+        listed = listed_timesteps(self.grid)
+        if listed is not None and len(listed) != steps:
+            raise I2VError("num_inference_steps_out_of_range", f"The grid names {len(listed)} timesteps for {steps} steps.",
+                           f"Use {len(listed)} steps.")
         check_number("guidance_refresh", self.guidance_refresh, *REFRESH_RANGE)
         if eta > 0 and self.sampler != "ddim":
             raise I2VError("eta_out_of_range", f"The sampler {self.sampler} takes no fresh noise; eta is {eta}.",
@@ -64,7 +71,7 @@ class Request:
             The centre crop to the video's shape comes after it.
         target_fps: how fast things move, a condition of the model. It does not set the file's frame rate.
         clip_skip: layers of the text encoder left out at its end; None for none.
-        sampler, grid, guidance_refresh: see `Sampling`.
+        sampler, grid, guidance_refresh, key_pooling: see `Sampling`.
         fidelity: which reference to follow where the two disagree (DESIGN, "Fidelity").
     """
 
@@ -83,6 +90,7 @@ class Request:
     sampler: str = "ddim"
     grid: str = "model"
     guidance_refresh: int = 1
+    key_pooling: bool = False
     clip_skip: int | None = 1
     fidelity: Fidelity = "diffusers"
     crop: tuple[float, float, float, float] | None = None
@@ -97,7 +105,7 @@ class Request:
         check_number("target_fps", self.target_fps, *FPS_RANGE)
         check_number("guidance_scale", self.guidance_scale, *GUIDANCE_RANGE)
         check_number("eta", self.eta, 0.0, 1.0)
-        self.sampling.validate(self.eta)
+        self.sampling.validate(self.num_inference_steps, self.eta)
         if self.clip_skip is not None:
             check_number("clip_skip", self.clip_skip, *CLIP_SKIP_RANGE)
         check_number("seed", self.seed, 0, SEED_LIMIT - 1)
@@ -111,7 +119,7 @@ class Request:
 
     @property
     def sampling(self) -> Sampling:
-        return Sampling(self.sampler, self.grid, self.guidance_refresh)
+        return Sampling(self.sampler, self.grid, self.guidance_refresh, self.key_pooling)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, every field."""
@@ -129,6 +137,18 @@ class Request:
                            "They may come from a newer version of Livestill.")
         checked = {name: _typed(name, value) for name, value in values.items()}
         return cls(**checked)
+
+
+def listed_timesteps(grid: str) -> list[int] | None:
+    """Of a grid such as "981,712,205,1"; None for one of GRIDS. Raises I2VError ``grid_unknown``."""
+    if grid in GRIDS:
+        return None
+    parts = grid.split(",")
+    listed = [int(part) for part in parts if part.isdecimal() and len(part) <= 4]
+    if len(listed) == len(parts) and all(a > b for a, b in zip(listed, listed[1:], strict=False)):
+        return listed
+    raise I2VError("grid_unknown", f"There is no grid {grid[:80]!r}.",
+                   f"Use one of {', '.join(GRIDS)}, or falling timesteps such as 981,712,205,1.")
 
 
 def check_size(width: Any, height: Any) -> None:
@@ -165,6 +185,9 @@ def _typed(name: str, value: Any) -> Any:
             return None
         if isinstance(value, list | tuple) and len(value) == 4 and all(_is_number(v) for v in value):
             return tuple(float(v) for v in value)
+    elif name == "key_pooling":
+        if isinstance(value, bool):
+            return value
     elif name == "clip_skip":
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value

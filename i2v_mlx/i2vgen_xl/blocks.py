@@ -52,14 +52,14 @@ class DownBlock(nn.Module):
     def key_values(self, context: mx.array) -> list[KeyValue]:
         return [attention.key_value(context) for attention in self.attentions]
 
-    def begin(self, x: mx.array, emb: mx.array, frames: int) -> Begun:
+    def begin(self, x: mx.array, emb: mx.array, frames: int, key_pooling: bool = False) -> Begun:
         """What a block with transformers computes before it meets the context for the first time."""
         x = self.temp_convs[0](self.resnets[0](x, emb), frames)
-        return x, self.attentions[0].look_around(x)
+        return x, self.attentions[0].look_around(x, key_pooling)
 
     def __call__(
         self, x: mx.array, emb: mx.array, key_values: list[KeyValue], frames: int, skips: list[mx.array],
-        begun: Begun | None = None,
+        begun: Begun | None = None, key_pooling: bool = False,
     ) -> Iterator[mx.array]:  # fmt: skip
         """x (B*F, H, W, C_in) -> ..., (B*F, H/2, W/2, C). Every output is pushed onto `skips`.
 
@@ -71,7 +71,7 @@ class DownBlock(nn.Module):
             else:
                 x = temp_conv(resnet(x, emb), frames)
                 if self.attentions:
-                    x = self.temp_attentions[i](self.attentions[i](x, key_values[i]), frames)
+                    x = self.temp_attentions[i](self.attentions[i](x, key_values[i], key_pooling), frames)
             skips.append(x)
             yield x
         if "downsamplers" in self:
@@ -129,7 +129,7 @@ class UpBlock(nn.Module):
 
     def __call__(
         self, x: mx.array, emb: mx.array, key_values: list[KeyValue], frames: int, skips: list[mx.array],
-        freeu: tuple[float, float] | None = None,
+        freeu: tuple[float, float] | None = None, key_pooling: bool = False,
     ) -> Iterator[mx.array]:  # fmt: skip
         """x (B*F, H, W, C_in) -> ..., (B*F, 2H, 2W, C). Every layer pops its skip."""
         for i, (resnet, temp_conv) in enumerate(zip(self.resnets, self.temp_convs, strict=True)):
@@ -138,7 +138,7 @@ class UpBlock(nn.Module):
                 x, skip = _freeu(x, skip, *freeu)
             x = temp_conv(resnet(mx.concatenate([x, skip], axis=-1), emb), frames)
             if self.attentions:
-                x = self.temp_attentions[i](self.attentions[i](x, key_values[i]), frames)
+                x = self.temp_attentions[i](self.attentions[i](x, key_values[i], key_pooling), frames)
             yield x
         if "upsamplers" in self:
             _, H, W, _ = skips[-1].shape

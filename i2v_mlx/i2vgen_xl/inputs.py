@@ -106,7 +106,7 @@ def check(
     check_number("target_fps", target_fps, *FPS_RANGE)
     check_number("guidance_scale", guidance_scale, *GUIDANCE_RANGE)
     check_number("eta", eta, 0.0, 1.0)
-    sampling.validate(eta)
+    sampling.validate(num_inference_steps, eta)
     check_number("num_videos_per_prompt", num_videos_per_prompt, 1, 64)
     if decode_chunk_size is not None:
         check_number("decode_chunk_size", decode_chunk_size, 1, 10_000)

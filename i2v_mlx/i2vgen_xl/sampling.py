@@ -69,7 +69,7 @@ class Guidance:
 
 def denoise(
     unet: I2VGenXLUNet, plan: Plan, x_t: mx.array, guidances: list[Guidance], fps: int, noise: NoiseSource | None,
-    freeu: FreeU | None = None, steps_done: int = 0, history: dict[str, Any] | None = None,
+    freeu: FreeU | None = None, key_pooling: bool = False, steps_done: int = 0, history: dict[str, Any] | None = None,
 ) -> Iterator[Block | Step]:  # fmt: skip
     """Yields after every block and every step.
 
@@ -104,18 +104,19 @@ def denoise(
         predictions, differences = [], []
         emb = embeddings[i : i + 1]
         for b, guidance in enumerate(guidances):
-            entrance = unet.enter(x_t[b : b + 1], emb, guidance.positive.detail)
+            entrance = unet.enter(x_t[b : b + 1], emb, guidance.positive.detail, key_pooling)
+            mx.eval(entrance.arrays())
             done += 1
             yield Block(done, block_count)
             branches = []
             for conditioning in (guidance.negative if both else None, guidance.positive):
                 if conditioning is None:
                     continue
-                for v in unet.blocks(entrance, emb, conditioning, freeu):
+                for v in unet.blocks(entrance, emb, conditioning, freeu, key_pooling):
+                    mx.eval(v)
                     done += 1
                     yield Block(done, block_count)
-                    if v is not None:
-                        branches.append(v)
+                branches.append(v)  # the last output of all
             negative, positive = branches[0], branches[-1]
             if guidance.negative is None or held is None or both:
                 predictions.append(negative + guidance.scale * (positive - negative))

@@ -61,6 +61,10 @@ class Entrance:
     blocks: int
     begun: Begun | None
 
+    def arrays(self) -> list[mx.array]:
+        """Everything in it, to be evaluated at once."""
+        return [self.x, *self.skips, *(self.begun or ())]
+
 
 class ImageLatentsTemporalEncoder(nn.Module):
     """Attention over frames and a feed-forward, with a norm before the first only."""
@@ -182,55 +186,50 @@ class I2VGenXLUNet(nn.Module):
     def __call__(self, x_t: mx.array, emb: mx.array, conditioning: Conditioning) -> mx.array:
         """x_t (B, F, h, w, 4) float32, emb (B or 1, 4 C_0) -> v (B, F, h, w, 4) float32."""
         *_, v = self.blocks(self.enter(x_t, emb, conditioning.detail), emb, conditioning)
-        assert v is not None
         return v
 
-    def enter(self, x_t: mx.array, emb: mx.array, detail: mx.array) -> Entrance:
-        """Everything before the first cross attention: the same for all branches of guidance, computed once."""
+    def enter(self, x_t: mx.array, emb: mx.array, detail: mx.array, key_pooling: bool = False) -> Entrance:
+        """Everything before the first cross attention: the same for all branches of guidance, computed once.
+
+        `key_pooling`: see `Transformer2DModel.look_around`.
+        """
         B, F, h, w, _ = x_t.shape
         emb = mx.broadcast_to(emb, (B, emb.shape[-1]))
         x = mx.concatenate([x_t.astype(self.conv_in.weight.dtype), detail], axis=-1)  # (B, F, h, w, 8)
         x = self.conv_in(x.reshape(B * F, h, w, -1))
         x = self.transformer_in(x, F)
-        mx.eval(x)
         skips = [x]
         for i, down in enumerate(self.down_blocks):
             if down.attentions:
-                begun = down.begin(x, emb, F)
-                mx.eval(begun)
-                return Entrance((B, F, h, w), x, skips, i, begun)
-            for x in down(x, emb, [], F, skips):  # noqa: B020 - the last output is the next input
-                mx.eval(x)
+                return Entrance((B, F, h, w), x, skips, i, down.begin(x, emb, F, key_pooling))
+            *_, x = down(x, emb, [], F, skips)
         return Entrance((B, F, h, w), x, skips, len(self.down_blocks), None)
 
     def blocks(
-        self, entrance: Entrance, emb: mx.array, conditioning: Conditioning, freeu: FreeU | None = None
-    ) -> Iterator[mx.array | None]:
-        """The rest of `__call__`, layer by layer: yields None after each, and v at last.
+        self, entrance: Entrance, emb: mx.array, conditioning: Conditioning, freeu: FreeU | None = None,
+        key_pooling: bool = False,
+    ) -> Iterator[mx.array]:  # fmt: skip
+        """The rest of `__call__`, layer by layer: yields the output of each, and v at last.
 
-        Evaluation bounds memory to one layer's temporaries, and whoever iterates can stop between layers.
+        Nothing is evaluated here: who iterates does it, which bounds memory to one layer's temporaries, and can stop
+        between layers.
         """
         B, F, h, w = entrance.shape
         emb = mx.broadcast_to(emb, (B, emb.shape[-1]))
         x, skips, begun = entrance.x, list(entrance.skips), entrance.begun
         for down, key_values in list(zip(self.down_blocks, conditioning.down, strict=True))[entrance.blocks :]:
-            for x in down(x, emb, key_values, F, skips, begun):  # noqa: B020
-                mx.eval(x)
-                yield None
+            for x in down(x, emb, key_values, F, skips, begun, key_pooling):  # noqa: B020 - the last output is the next input
+                yield x
             begun = None
 
         for x in self.mid_block(x, emb, conditioning.mid, F):  # noqa: B020
-            mx.eval(x)
-            yield None
+            yield x
 
         for i, (up, key_values) in enumerate(zip(self.up_blocks, conditioning.up, strict=True)):
-            for x in up(x, emb, key_values, F, skips, freeu.stage(i) if freeu else None):  # noqa: B020
-                mx.eval(x)
-                yield None
+            for x in up(x, emb, key_values, F, skips, freeu.stage(i) if freeu else None, key_pooling):  # noqa: B020
+                yield x
 
-        v = self.conv_out(self.conv_norm_out(x, silu=True)).reshape(B, F, h, w, -1).astype(mx.float32)
-        mx.eval(v)
-        yield v
+        yield self.conv_out(self.conv_norm_out(x, silu=True)).reshape(B, F, h, w, -1).astype(mx.float32)
 
 
 def adaptive_average_pool(x: mx.array, side: int) -> mx.array:

@@ -12,6 +12,7 @@ import dataclasses
 import numpy as np
 
 from ..errors import I2VError
+from ..request import listed_timesteps
 from .ddim import DDIM
 from .schedule import Level
 
@@ -24,11 +25,17 @@ def timesteps(schedule: DDIM, steps: int, grid: str = "model") -> list[int]:
 
     Args:
         grid: "model" for what the model's scheduler_config.json says, "leading" or "trailing" (table 2 of arXiv
-            2305.08891) instead of that, or "blended".
+            2305.08891) instead of that, or "blended"; or the timesteps themselves, as "981,712,205,1".
 
     Raises:
-        I2VError: ``num_inference_steps_out_of_range``.
+        I2VError: ``num_inference_steps_out_of_range``, ``grid_unknown``.
     """
+    listed = listed_timesteps(grid)
+    if listed is not None:
+        last = schedule.config.num_train_timesteps - 1
+        if listed[0] > last:
+            raise I2VError("grid_unknown", f"The grid starts at timestep {listed[0]}.", f"The model's last is {last}.")
+        return listed
     if grid == "blended":
         return blended(schedule, steps)
     if grid == "model":

@@ -45,6 +45,18 @@ def test_ranges(field, low, high):
         assert field in error.message and str(low) in error.hint and str(high) in error.hint
 
 
+@pytest.mark.parametrize("grid", ["", "model,", "981,,1", "1,981", "981,981,1", "-5", "9.5", "99999,1", "981 1", "\u0665"])
+def test_grids_that_are_none(grid):
+    error = refusal(Request(image="cat.png", grid=grid, num_inference_steps=2).validate)
+    assert error.code in ("grid_unknown", "num_inference_steps_out_of_range")
+
+
+def test_a_grid_of_timesteps_has_one_for_every_step():
+    Request(image="cat.png", grid="981,400,1", num_inference_steps=3).validate()
+    error = refusal(Request(image="cat.png", grid="981,400,1", num_inference_steps=4).validate)
+    assert error.code == "num_inference_steps_out_of_range" and "3" in error.hint
+
+
 @pytest.mark.parametrize("field", ["width", "height", "num_frames", "num_inference_steps", "target_fps", "seed",
                                    "guidance_refresh"])
 def test_whole_numbers_are_whole(field):
@@ -129,7 +141,8 @@ requests = st.builds(
     num_inference_steps=st.integers(), target_fps=st.integers(),
     guidance_scale=st.floats(allow_nan=False, allow_infinity=False),
     eta=st.floats(allow_nan=False, allow_infinity=False),
-    sampler=st.sampled_from(SAMPLERS), grid=st.sampled_from(GRIDS), guidance_refresh=st.integers(),
+    sampler=st.sampled_from(SAMPLERS), grid=st.sampled_from([*GRIDS, "981,400,1"]), guidance_refresh=st.integers(),
+    key_pooling=st.booleans(),
     clip_skip=st.none() | st.integers(), fidelity=st.sampled_from(["diffusers", "original"]),
     crop=st.none() | st.tuples(fractions, fractions, fractions, fractions),
 )  # fmt: skip
@@ -168,6 +181,8 @@ def test_wrong_types_are_refused_by_name(field):
     wrong = [5, 5.5, None, True, ["a"], {}] if field in texts else ["5", True, {}, [1], [[1, 2, 3, 4]]]
     if field not in (*texts, "clip_skip", "crop"):
         wrong.append(None)
+    if field == "key_pooling":
+        wrong = [5, "yes", None, 1, []]
     if field == "crop":
         wrong += [5, [0, 0, 1], [0, 0, 1, 1, 1], [0, 0, 1, "1"], [0, 0, 1, True], [0, 0, 1, None]]
     for value in wrong:
