@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-full test-faults app bench lint screenshots clean
+.PHONY: demo test test-full test-faults fuzz app bench lint screenshots clean
 
 demo: $(VENV)/with-core  ## a video from the bundled picture with the bundled model
 	@mkdir -p outputs
@@ -17,8 +17,12 @@ test: $(VENV)/with-test  ## every test, about ten minutes on two cores
 test-full: $(VENV)/with-test  ## parity at the released configuration; 20 GB of memory, up to an hour on two cores
 	$(BIN)/python -m pytest -m full tests/full -s -o faulthandler_timeout=0
 
-test-faults: $(VENV)/with-test
+test-faults: $(VENV)/with-test  ## the twelve groups of faults alone, and how many cases each has
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest tests/faults
+
+FUZZ_MINUTES ?= 20
+fuzz: $(VENV)/with-test  ## pictures, weight headers, configs, protocol, recipes and clips, changed at random
+	FUZZ_MINUTES=$(FUZZ_MINUTES) $(BIN)/python tests/fuzz/fuzz.py
 
 app: $(VENV)/with-app  ## the window
 	$(BIN)/python -m gui

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import I2VError
-from .events import MAX_LINE_BYTES, PROTOCOL
+from .events import MAX_LINE_BYTES, PROTOCOL, parse
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def decode(line: bytes) -> tuple[str, Command]:
     if len(line) > MAX_LINE_BYTES:
         raise _invalid("it is too long")
     try:
-        values = json.loads(line)
+        values = parse(line)
     except (ValueError, RecursionError) as error:
         raise _invalid("it is not JSON") from error
     if not isinstance(values, dict) or values.get("v") != PROTOCOL:

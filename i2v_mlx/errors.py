@@ -11,10 +11,19 @@ class I2VError(Exception):
     """
 
     def __init__(self, code: str, message: str, hint: str = ""):
-        super().__init__(f"{message} {hint}".strip())
         self.code = code
-        self.message = message
-        self.hint = hint
+        self.message = printable(message)
+        self.hint = printable(hint)
+        super().__init__(f"{self.message} {self.hint}".strip())
 
     def __reduce__(self):
         return I2VError, (self.code, self.message, self.hint)
+
+
+def printable(text: str) -> str:
+    """One line that is safe for a terminal, whatever a stranger's file put into it: line breaks become spaces, other
+    characters that cannot be seen (escape sequences, direction marks, halves of surrogate pairs) their escapes."""
+    def shown(character: str) -> str:
+        return " " if character in "\t\n\r" else character.encode("unicode_escape").decode()
+
+    return "".join(character if character.isprintable() else shown(character) for character in text)

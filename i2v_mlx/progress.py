@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TextIO
 
+from .errors import printable
 from .events import Block, Done, Event, Frame, Notice, Stage, Step
 
 WORDS = {"load": "opening the model", "encode": "looking at the picture", "denoise": "denoising", "decode": "decoding",
@@ -28,7 +29,7 @@ class ProgressLine:
     def show(self, event: Event) -> None:
         if isinstance(event, Notice):
             self._erase()
-            print(f"note: {event.message}", file=self.stream)
+            print(f"note: {printable(event.message)}", file=self.stream)
         elif isinstance(event, Stage):
             self._stage, self._since, self._step, self._steps = event.name, time.monotonic(), 0, 0
             self._draw(WORDS[event.name], None)

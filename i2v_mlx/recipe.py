@@ -72,7 +72,9 @@ def from_json(text: str) -> dict[str, Any]:
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not math.isfinite(fps) or fps <= 0:
         raise _invalid("the frame rate is missing")
     _check_source(recipe.get("source"))
-    Request.from_dict(recipe.get("request", {}))
+    if "request" not in recipe:
+        raise _invalid("the settings are missing")
+    Request.from_dict(recipe["request"])
     return recipe
 
 
