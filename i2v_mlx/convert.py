@@ -14,7 +14,8 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import mlx.core as mx
 
 from . import __version__, hub
 from .errors import I2VError
+from .events import Converting
 from .files import atomic, check_output, output_error, sha256_of
 from .i2vgen_xl.weights import PARTS
 from .model_folder import FAMILY, FORMAT, WEIGHTS, ModelFolder, open_model
@@ -48,6 +50,19 @@ def convert_weights(source: str | Path, target: str | Path, dtype: str = "float1
     Returns:
         the target.
 
+    Raises what `steps` raises.
+    """
+    with closing(steps(source, target, dtype, quantize)) as parts:
+        for part in parts:
+            if progress is not None:
+                progress(part.part, part.index, part.count)
+    return Path(target)
+
+
+def steps(source: str | Path, target: str | Path, dtype: str = "float16", quantize: int | None = None
+          ) -> Generator[Converting, None, None]:
+    """`convert_weights` as a generator that yields before each part. Closed before its end it leaves nothing.
+
     Raises I2VError ``dtype_unknown``, ``quantize_unknown``, ``already_quantized``, and those of
         `files.check_output`, `hub.resolve`, `open_model` and `ModelFolder.load_part`.
     """
@@ -65,25 +80,25 @@ def convert_weights(source: str | Path, target: str | Path, dtype: str = "float1
     name = hub.full_name(source) or folder.resolve().name  # no path: it may name a person, and models are passed on
     try:
         with atomic(target) as partial:
-            _write(model, partial, name, dtype, quantize, progress)
+            yield from _write(model, partial, name, dtype, quantize)
             open_model(partial)
     except OSError as error:
         raise output_error(error, target) from error
-    return target
 
 
-def _write(model: ModelFolder, folder: Path, source: str, dtype: str, bits: int | None,
-           progress: Progress | None) -> None:
+def _write(model: ModelFolder, folder: Path, source: str, dtype: str, bits: int | None
+           ) -> Generator[Converting, None, None]:
     written = [name for name in hub.SMALL_FILES if (model.path / name).is_file()]
     for name in written:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(model.path / name, folder / name)
     for index, (name, part) in enumerate(PARTS.items(), 1):
-        if progress is not None:
-            progress(name, index, len(PARTS))
+        yield Converting(name, index, len(PARTS))
         module = model.load_part(name, getattr(mx, dtype))
         if bits is not None:
             quantize_layers(module, part.quantized, bits)
+            for x in parameters(module).values():  # one by one: each lets go of the matrix that it was made of
+                mx.eval(x)
         with (folder / name / WEIGHTS).open("wb") as file:
             mx.save_safetensors(file, parameters(module), metadata={"format": "mlx"})
         written.append(f"{name}/{WEIGHTS}")

@@ -12,7 +12,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from . import device, hub, images, memory, recipe, video
+from . import device, eight_bit, hub, images, memory, presets, recipe, video
 from .errors import I2VError
 from .events import Accepted, Done, Event, Frame, Stage, Step
 from .i2vgen_xl.inputs import Inputs
@@ -46,6 +46,11 @@ class Engine:
         side = pipeline.unet_config.sample_size * pipeline.latent_size
         return side, side
 
+    def preset(self, model: str, name: str) -> presets.Preset:
+        """The model's preset of that name. Raises I2VError ``model_*``, ``presets_invalid``."""
+        own = presets.presets(self.open(model).folder.path)
+        return next(preset for preset in own if preset.name == name)
+
     def run(
         self, request: Request, output: str | Path, playback_fps: float = PLAYBACK_FPS,
         decode_chunk_size: int | None = 1, resume: Step | None = None,
@@ -69,10 +74,13 @@ class Engine:
         if request.crop is not None:
             picture = images.crop(picture, request.crop)
         yield Stage("load")
+        if hub.is_eight_bit(request.model):
+            yield from eight_bit.make(request.model)
         pipeline = self.open(request.model, request.fidelity)
         inputs = _inputs(pipeline, request, picture, decode_chunk_size)
         peak = memory.check(pipeline, request.width, request.height, request.num_frames)
-        made = recipe.make(request, _identity(pipeline), playback_fps)
+        preset = presets.named(request, pipeline.folder.path)
+        made = recipe.make(request, _identity(pipeline), playback_fps, preset)
         text = recipe.to_json(made)
         yield Accepted(request.to_dict(), peak)
 

@@ -56,6 +56,16 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Converting:
+    """The 8-bit copy of a model is made, before its first run: `part` begins, `index` of `count`. An index of 0 says
+    that another process is at it, and is said again until that one is done."""
+
+    part: str
+    index: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Block:
     """Block `index` of `count` of the network is done, within the current step: progress inside slow steps."""
 
@@ -129,12 +139,12 @@ class Failed:
     checkpoint: str | None = None
 
 
-Event = Hello | Heartbeat | Accepted | Stage | Block | Step | Frame | Notice | Done | Cancelled | Failed
+Event = Hello | Heartbeat | Accepted | Stage | Converting | Block | Step | Frame | Notice | Done | Cancelled | Failed
 TERMINAL = (Done, Cancelled, Failed)
 
 _NAMES: dict[str, type] = {
     kind.__name__.lower(): kind
-    for kind in (Hello, Heartbeat, Accepted, Stage, Block, Step, Frame, Notice, Done, Cancelled, Failed)
+    for kind in (Hello, Heartbeat, Accepted, Stage, Converting, Block, Step, Frame, Notice, Done, Cancelled, Failed)
 }
 
 

@@ -20,6 +20,7 @@ from .i2vgen_xl.weights import PARTS
 from .model_folder import CONFIGS, TOKENIZERS, ModelFolder, missing_files
 
 RELEASED = "ali-vilab/i2vgen-xl"
+EIGHT_BIT = "-8bit"  # i2vgen-xl-8bit is made of i2vgen-xl, see `eight_bit`
 
 # Everything a model needs beside its weights.
 SMALL_FILES = (*CONFIGS, *(name for names in TOKENIZERS for name in names), "tokenizer/special_tokens_map.json",
@@ -62,10 +63,11 @@ def resolve(name_or_path: str | Path, download: bool = False) -> Path:
 
     Args:
         name_or_path: "demo", an existing folder, or a hub name ``owner/name``; "i2vgen-xl" is short for the released
-            model.
-        download: fetch a hub name that is not on this machine.
+            model, "i2vgen-xl-8bit" is its copy in 8 bits.
+        download: fetch a hub name that is not on this machine, and make a copy that has not been made.
 
-    Raises I2VError ``model_not_found`` or ``model_name_invalid``, and those of `fetch`.
+    Raises I2VError ``model_not_found``, ``model_not_converted`` or ``model_name_invalid``, and those of `fetch` and
+        `eight_bit.make`.
     """
     name = str(name_or_path)
     if name == "demo":
@@ -73,6 +75,12 @@ def resolve(name_or_path: str | Path, download: bool = False) -> Path:
     path = _path(name)
     if name and path.exists():
         return path
+    if is_eight_bit(name):
+        from . import eight_bit
+
+        if download:
+            resolve(repository(name), download)
+        return eight_bit.ready(name) if download else eight_bit.find(name)
     repo = full_name(name_or_path)
     if repo is None:
         raise I2VError("model_not_found", f"There is no model folder {name!r}.",
@@ -86,6 +94,11 @@ def resolve(name_or_path: str | Path, download: bool = False) -> Path:
     command = "python -m i2v_mlx download" + ("" if repo == RELEASED else f" {repo}")
     raise I2VError("model_not_found", f"The model {repo} is not on this machine.",
                    f"`{command}` fetches it{size}; `--model demo` works at once.")
+
+
+def is_eight_bit(name: str) -> bool:
+    """Whether it is the name of an 8-bit copy. A folder that exists comes first."""
+    return name in {model.name + EIGHT_BIT for model in pinned().values()} and not _path(name).exists()
 
 
 def full_name(name_or_path: str | Path) -> str | None:
@@ -125,6 +138,13 @@ def cached(repo: str, root: Path | None = None) -> Path | None:
     return None if missing_files(ModelFolder(folder, "hub")) else folder
 
 
+def real(folder: Path) -> Path:
+    """Where a model lies to which the cache may only lead."""
+    index = folder / "model_index.json"
+    at = index.resolve()
+    return at.parent if index.is_symlink() and at.parent.name != "blobs" else folder
+
+
 def fetch(name: str) -> Path:
     """Downloads what is not here yet, with a line of progress, and returns the folder. See `download.download`."""
     from .download import download
@@ -145,8 +165,9 @@ def wanted(offered: Iterable[str]) -> list[str]:
 
 
 def repository(name: str) -> str:
-    """``owner/name`` of a hub name or a short one. Raises I2VError ``model_name_invalid``."""
-    return _valid(next((model.repo for model in pinned().values() if model.name == name), name))
+    """``owner/name`` of a hub name or a short one, also of an 8-bit copy. Raises I2VError ``model_name_invalid``."""
+    short = {known: model.repo for model in pinned().values() for known in (model.name, model.name + EIGHT_BIT)}
+    return _valid(short.get(name, name))
 
 
 def _path(name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from . import hub
+from . import eight_bit, hub
 from .download import held, link, write_ref
 from .download_progress import amount
 from .errors import I2VError
@@ -15,6 +15,8 @@ from .transfer import discard, write_error
 
 def move(name: str, folder: Path | str) -> Path:
     """Moves a complete model to another cache and leaves links, so that it is found as before. Returns its new folder.
+
+    Its 8-bit copy goes with it.
 
     The old files go when the new ones are whole; to break off leaves the model where it was.
 
@@ -31,17 +33,23 @@ def move(name: str, folder: Path | str) -> Path:
     with held(old):
         sources = {file: (old / file).resolve() for file in _files(old)}
         sources = {file: at for file, at in sources.items() if not at.is_relative_to(new.parents[1].resolve())}
-        size = sum(at.stat().st_size for at in sources.values())
+        small = eight_bit.folder(repo)
+        moves = small is not None and small.is_dir() and small.parents[1] != new.parents[1]
+        size = sum(at.stat().st_size for at in sources.values()) + (_size(small) if small and moves else 0)
         if free_bytes(root / "model") < size:
             raise I2VError("disk_full", f"{repo} needs {amount(size)} in {root}.", "Choose another disk.")
         for file, at in sources.items():
             _copy(at, new / file)
+        if small and moves:
+            _copy_folder(small, new.parents[1] / small.parent.name / small.name)
         if repo not in hub.pinned():
             write_ref(new, new.name)
         link(repo, new)
         shared = _used_by_others(old)
         left = [at for at in sources.values() if at not in shared and not at.is_symlink()]  # `link` replaces files
         places = _delete(left, old.parents[1].name)
+        if small and moves:
+            shutil.rmtree(small.parent, ignore_errors=True)
     _tidy(places)
     return new
 
@@ -49,7 +57,7 @@ def move(name: str, folder: Path | str) -> Path:
 def remove(name: str) -> int:
     """Deletes what is here of a model, wherever the cache leads to, and broken-off parts. Returns the bytes freed.
 
-    A file that another revision of the repository needs stays.
+    Its 8-bit copy goes too; by the copy's own name, only that. A file that another revision needs stays.
 
     Raises I2VError ``model_not_found``, ``download_busy``.
     """
@@ -58,11 +66,14 @@ def remove(name: str) -> int:
     if folder is None:
         raise _not_here(repo)
     with held(folder):
+        freed = eight_bit.remove(repo)
+        if hub.is_eight_bit(name):
+            return freed
         shared = _used_by_others(folder)
         parts = list(folder.rglob("*.part"))
         links = [folder / file for file in _files(folder)]
         files = [at for at in (here.resolve() for here in links) if at not in shared and at.exists()]
-        freed = sum(path.stat().st_size for path in (*parts, *files))
+        freed += sum(path.stat().st_size for path in (*parts, *files))
         for part in parts:
             discard(part.with_suffix(""))
         places = _delete(files, folder.parents[1].name)
@@ -78,13 +89,17 @@ def describe() -> list[str]:
     for model in hub.pinned().values():
         folder, whole = _folder(model.repo), hub.cached(model.repo)
         if whole is not None:
-            state = f"{amount(sum((whole / file).stat().st_size for file in _files(whole)))} in {_real(whole)}"
+            state = f"{amount(sum((whole / file).stat().st_size for file in _files(whole)))} in {hub.real(whole)}"
         elif folder is not None:
             state = f"{amount(sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()))} of " \
                     f"{amount(model.bytes)} fetched; `python -m i2v_mlx download {model.name}` carries on"
         else:
             state = f"not here; `python -m i2v_mlx download {model.name}` fetches {amount(model.bytes)}"
         lines += [f"{model.name}: {state}", f"  licence: {model.licence}. {model.note}"]
+        if whole is not None:
+            small = eight_bit.folder(model.repo)
+            state = f"{amount(_size(small))} in {small}" if small and small.is_dir() else "made of it on first use"
+            lines.append(f"{model.name}{hub.EIGHT_BIT}, for Macs with 8 GB: {state}")
     return lines
 
 
@@ -95,11 +110,8 @@ def _folder(repo: str) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-def _real(folder: Path) -> Path:
-    """Where a model lies to which the cache may only lead."""
-    index = folder / "model_index.json"
-    at = index.resolve()
-    return at.parent if index.is_symlink() and at.parent.name != "blobs" else folder
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _files(folder: Path) -> list[str]:
@@ -120,6 +132,17 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, part)
             if sha256_of(part) != sha256_of(source):
                 raise I2VError("model_not_copied", f"{target} did not become what {source} is.", "Check that disk.")
+    except OSError as error:
+        raise write_error(error, target) from error
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    if target.is_dir():  # an earlier move was broken off behind it
+        return
+    try:
+        target.parent.mkdir(exist_ok=True)
+        with atomic(target) as part:
+            shutil.copytree(source, part)
     except OSError as error:
         raise write_error(error, target) from error
 

@@ -8,7 +8,7 @@ import time
 from typing import TextIO
 
 from .errors import printable
-from .events import Block, Done, Event, Frame, Notice, Stage, Step
+from .events import Block, Converting, Done, Event, Frame, Notice, Stage, Step
 
 WORDS = {"load": "opening the model", "encode": "looking at the picture", "denoise": "denoising", "decode": "decoding",
          "write": "writing"}
@@ -33,6 +33,8 @@ class ProgressLine:
         elif isinstance(event, Stage):
             self._stage, self._since, self._step, self._steps = event.name, time.monotonic(), 0, 0
             self._draw(WORDS[event.name], None)
+        elif isinstance(event, Converting):
+            self._converting(event)
         elif isinstance(event, Step):
             self._step, self._steps = event.index, event.count
             self._count(event.index, event.count, "step")
@@ -46,6 +48,13 @@ class ProgressLine:
     def close(self) -> None:
         """Leaves the cursor on a line of its own."""
         self._erase()
+
+    def _converting(self, event: Converting) -> None:
+        """It takes long enough to be told where nobody looks, too."""
+        if event.index == 1 and not self.live:
+            print("making the 8-bit copy of the model, once", file=self.stream)
+        self._draw("waiting for another program, which makes the 8-bit copy" if event.index == 0 else
+                   f"making the 8-bit copy, once: {event.part}", max(0, event.index - 1) / event.count)
 
     def _count(self, done: float, total: int, what: str) -> None:
         left = (time.monotonic() - self._since) / done * (total - done) if done else 0.0

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 1.0
 BLOCK_S = 0.1                  # a small network has a thousand blocks a second, and nobody can see more than ten
 LAST_WORD_S = 10.0             # after the app has gone, for what runs to stop properly
-MODELS = ("demo", "i2vgen-xl")
+MODELS = ("demo", "i2vgen-xl", "i2vgen-xl-8bit")
 
 
 def main() -> int:
@@ -202,8 +202,8 @@ def _is_here(model: str) -> bool:
 
     try:
         hub.resolve(model, download=False)
-    except I2VError:
-        return False
+    except I2VError as error:
+        return error.code == "model_not_converted"     # but the model that it is made of is here
     return True
 
 
