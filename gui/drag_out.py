@@ -31,7 +31,7 @@ def start(source: QWidget, session: Session, clip: Clip) -> None:
     drag = QDrag(source)
     drag.setMimeData(mime)
     picture = QPixmap()
-    if picture.loadFromData(clip.thumbnail):
+    if picture.loadFromData(session.library.thumbnail(clip.id)):
         drag.setPixmap(picture.scaledToWidth(128, Qt.TransformationMode.SmoothTransformation))
     drag.exec(Qt.DropAction.CopyAction)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
+import os
 import re
 import urllib.parse
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ VIDEO_SUFFIXES = frozenset((".mp4", ".mov"))
 # Formats of image data, as browsers and other programs offer them, best first.
 _DATA_FORMATS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/tiff": ".tif",
                  "image/gif": ".gif", "image/bmp": ".bmp"}
+_LOOKED_AT = 2000              # files of a folder; a clip has far fewer
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,13 @@ def read_files(paths: Sequence[Path]) -> Drop:
 def _file(path: Path) -> Drop:
     suffix = path.suffix.lower()
     if path.is_dir():
-        if any(re.fullmatch(r".*_0*1\.png", file.name) for file in path.iterdir()):
-            return Exported(path)
+        try:
+            with os.scandir(path) as files:
+                if any(re.fullmatch(r".*_0*1\.png", file.name) for file in itertools.islice(files, _LOOKED_AT)):
+                    return Exported(path)
+        except OSError as error:
+            return _refuse("drop_unreadable", f"The folder {path.name} cannot be opened: {error.strerror}.",
+                           "Check who may read it.")
         return _refuse("drop_folder", f"{path.name} is a folder.", "Drop the pictures that are in it.")
     if suffix in VIDEO_SUFFIXES:
         return Exported(path)

@@ -23,7 +23,7 @@ from .actions import Actions
 from .buttons import FlatButton
 from .icons import icon
 from .labels import Label, named
-from .library import Clip
+from .library import Entry, Library
 from .rows import paint_line, paint_picture, paint_selection
 from .session import Session
 
@@ -77,10 +77,10 @@ class LibraryPanel(QWidget):
 
     def _read(self, *_: object) -> None:
         search, favourites = self.search.text().strip(), self.favourites.isChecked()
-        clips = self._session.library.clips(search, favourites)
-        self.model.show_clips(clips)
+        entries = self._session.library.entries(search, favourites)
+        self.model.show_entries(entries)
         self._nothing.setText("Nothing found." if search or favourites else "The clips you make will be here.")
-        self._stack.setCurrentWidget(self.view if clips else self._nothing)
+        self._stack.setCurrentWidget(self.view if entries else self._nothing)
         self._select()
 
     def _select(self) -> None:
@@ -92,9 +92,9 @@ class LibraryPanel(QWidget):
             self.view.setCurrentIndex(self.model.index(row))
 
     def _show_clip(self, index: Index) -> None:
-        clip = self.model.clip(index)
-        if clip is not None:
-            self._session.show_clip(clip.id)
+        entry = self.model.entry(index)
+        if entry is not None:
+            self._session.show_clip(entry.id)
 
     def _open_menu(self, menu: QMenu, place: QPoint) -> None:
         index = self.view.indexAt(place)
@@ -110,27 +110,27 @@ class LibraryPanel(QWidget):
 class _ClipModel(QAbstractListModel):
     def __init__(self, parent: QWidget):
         super().__init__(parent)
-        self._clips: list[Clip] = []
+        self._entries: list[Entry] = []
 
-    def show_clips(self, clips: list[Clip]) -> None:
+    def show_entries(self, entries: list[Entry]) -> None:
         self.beginResetModel()
-        self._clips = clips
+        self._entries = entries
         self.endResetModel()
 
-    def clip(self, index: Index) -> Clip | None:
-        return self._clips[index.row()] if index.isValid() and index.row() < len(self._clips) else None
+    def entry(self, index: Index) -> Entry | None:
+        return self._entries[index.row()] if index.isValid() and index.row() < len(self._entries) else None
 
     def row_of(self, clip_id: int) -> int | None:
-        return next((row for row, clip in enumerate(self._clips) if clip.id == clip_id), None)
+        return next((row for row, entry in enumerate(self._entries) if entry.id == clip_id), None)
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self._clips)
+        return 0 if parent.isValid() else len(self._entries)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        clip = self.clip(index)
-        if clip is None or role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
+        entry = self.entry(index)
+        if entry is None or role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return None
-        return f"{clip.title}, {_described(clip)}" + (", missing" if clip.missing else "")
+        return f"{entry.title}, {_described(entry)}" + (", missing" if entry.missing else "")
 
     def flags(self, index: Index) -> Qt.ItemFlag:
         return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
@@ -139,11 +139,11 @@ class _ClipModel(QAbstractListModel):
 class _ClipGrid(QListView):
     def __init__(self, session: Session, model: _ClipModel):
         super().__init__()
-        self._session, self._clips = session, model
+        self._session, self._entries = session, model
         self.setObjectName("clips")
         self.setAccessibleName("Library")
         self.setModel(model)
-        self.setItemDelegate(_ClipDelegate(self))
+        self.setItemDelegate(_ClipDelegate(session.library, self))
         self.setViewMode(QListView.ViewMode.IconMode)
         self.setResizeMode(QListView.ResizeMode.Adjust)
         self.setMovement(QListView.Movement.Static)
@@ -162,12 +162,17 @@ class _ClipGrid(QListView):
         super().resizeEvent(event)
 
     def startDrag(self, actions: Qt.DropAction) -> None:
-        clip = self._clips.clip(self.currentIndex())
+        entry = self._entries.entry(self.currentIndex())
+        clip = self._session.library.get(entry.id) if entry is not None else None
         if clip is not None:
             drag_out.start(self, self._session, clip)
 
 
 class _ClipDelegate(QStyledItemDelegate):
+    def __init__(self, library: Library, parent: QWidget):
+        super().__init__(parent)
+        self._library = library
+
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         view = self.parent()
         assert isinstance(view, QListView)
@@ -175,8 +180,8 @@ class _ClipDelegate(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         model = index.model()
-        clip = model.clip(index) if isinstance(model, _ClipModel) else None
-        if clip is None:
+        entry = model.entry(index) if isinstance(model, _ClipModel) else None
+        if entry is None:
             return
         palette, font = QGuiApplication.palette(), option.font                          # type: ignore[attr-defined]
         area = QRectF(option.rect).adjusted(0, 0, -2, -2)                     # type: ignore[attr-defined]
@@ -184,34 +189,34 @@ class _ClipDelegate(QStyledItemDelegate):
         painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform)
         paint_selection(painter, option, area)
         picture = area.adjusted(4, 4, -4, -(_WORDS - 2))
-        if clip.missing:
+        if entry.missing:
             painter.setOpacity(0.4)
-        paint_picture(painter, picture, _pixmap(clip), palette)
+        paint_picture(painter, picture, self._pixmap(entry), palette)
         painter.setPen(palette.color(QPalette.ColorRole.WindowText))
         line = QRectF(picture.left() + 2, picture.bottom() + 3, picture.width() - 4, 17)
         small = QFont(font)
         small.setPointSizeF(small.pointSizeF() - 1)
-        paint_line(painter, line, clip.title, small)
+        paint_line(painter, line, entry.title, small)
         painter.setPen(theme.quiet(palette))
-        paint_line(painter, line.translated(0, 16), "Missing" if clip.missing else _described(clip), small)
-        if clip.favourite:
+        paint_line(painter, line.translated(0, 16), "Missing" if entry.missing else _described(entry), small)
+        if entry.favourite:
             star = QRectF(picture.right() - 22, picture.top() + 4, 18, 18)
             icons.draw(painter, "star-filled", star, palette.color(QPalette.ColorRole.BrightText))
         painter.restore()
 
 
-def _described(clip: Clip) -> str:
+    def _pixmap(self, entry: Entry) -> QPixmap:
+        """Read and decoded when it is first painted, and kept by Qt as long as there is room."""
+        key = f"clip-{entry.id}-{entry.created}"
+        pixmap = QPixmap()
+        if not QPixmapCache.find(key, pixmap):
+            pixmap.loadFromData(self._library.thumbnail(entry.id))
+            QPixmapCache.insert(key, pixmap)
+        return pixmap
+
+
+def _described(entry: Entry) -> str:
     """Seed, and the time of today's clips or the day of older ones."""
-    made = datetime.datetime.fromtimestamp(clip.created)
+    made = datetime.datetime.fromtimestamp(entry.created)
     today = made.date() == datetime.date.today()
-    return f"{made:%H:%M} · {clip.request.seed}" if today else f"{made:%d %b} · {clip.request.seed}"
-
-
-def _pixmap(clip: Clip) -> QPixmap:
-    """Decoded when it is first painted, and kept by Qt as long as there is room."""
-    key = f"clip-{clip.id}-{clip.created}"
-    pixmap = QPixmap()
-    if not QPixmapCache.find(key, pixmap):
-        pixmap.loadFromData(clip.thumbnail)
-        QPixmapCache.insert(key, pixmap)
-    return pixmap
+    return f"{made:%H:%M} · {entry.seed}" if today else f"{made:%d %b} · {entry.seed}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from . import model_download, quantities, theme
 from .icons import icon
@@ -14,6 +14,7 @@ from .session import Session
 from .thin_bar import ThinBar
 
 _ROOM = 1.05                  # times its size: what has to be free
+_SMALL_MEMORY = 10 * 2**30    # below it 8-bit is proposed
 
 
 class ModelCard(QFrame):
@@ -36,6 +37,11 @@ class ModelCard(QFrame):
         for row, (name, value) in enumerate(self.facts.items()):
             self._facts.addWidget(Label(name, quiet=True), row, 0)
             self._facts.addWidget(value, row, 1)
+        self.small = QCheckBox("8-bit, for 8 GB Macs")
+        self.small.setToolTip("Needs about half the memory, and 3 GB more on the disk: it is made of the model, once, "
+                              "before its first clip.")
+        self._proposed = False
+        self._chosen = ""             # what was downloaded, until the engine has it
         self.button = QPushButton(icon("download"), "Download")
         self.button.clicked.connect(self._press)
         self.copy = QPushButton("Copy command")
@@ -57,10 +63,13 @@ class ModelCard(QFrame):
             layout.addWidget(part)
         layout.addLayout(self._facts)
         layout.addWidget(self.note)
+        layout.addWidget(self.small)
         layout.addWidget(self.bar)
         layout.addWidget(self.line)
         layout.addLayout(buttons)
         download.changed.connect(self._show)
+        download.ended.connect(self._downloaded)
+        session.engine_changed.connect(self._greet)
         session.engine_changed.connect(self._show)
         self._show()
 
@@ -69,6 +78,21 @@ class ModelCard(QFrame):
         """The engine is up and does not have the released model."""
         hello = self._session.engine.hello
         return hello is not None and model_download.NAME not in hello.models
+
+    def _downloaded(self, done: bool) -> None:
+        self._chosen = (model_download.EIGHT_BIT if self.small.isChecked() else model_download.NAME) if done else ""
+
+    def _greet(self) -> None:
+        """Proposes 8-bit where the memory is small; what was downloaded is what the next clip is made with."""
+        hello = self._session.engine.hello
+        if hello is None:
+            return
+        if not self._proposed:
+            self._proposed = True
+            self.small.setChecked(hello.memory_bytes < _SMALL_MEMORY)
+        if self._chosen in hello.models:
+            chosen, self._chosen = self._chosen, ""
+            self._session.draft.use_model(chosen)
 
     def _show(self) -> None:
         running, free, facts = self._download.running, model_download.free_bytes(), model_download.facts()

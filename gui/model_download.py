@@ -18,6 +18,7 @@ from i2v_mlx.files import resource
 from . import quantities
 
 NAME = "i2vgen-xl"
+EIGHT_BIT = "i2vgen-xl-8bit"        # its copy in 8 bits, which the engine makes when it is first used
 TITLE = "I2VGen-XL"
 COMMAND = "python -m i2v_mlx download"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from i2v_mlx.events import STAGES, Accepted, Block, Done, Event, Frame, Stage, Step
+from i2v_mlx.events import STAGES, Accepted, Block, Converting, Done, Event, Frame, Stage, Step
 
 # Share of the whole that each stage has on the bar. Denoising is what people wait for.
 _SHARES = {"load": 0.04, "encode": 0.02, "denoise": 0.86, "decode": 0.07, "write": 0.01}
@@ -20,6 +20,7 @@ class Progress:
 
     Attributes:
         stage: one of events.STAGES, or "" before the first.
+        part, parts: of the model, of which an 8-bit copy is made while it is loaded; a part of 0 is waited for.
         step, steps: denoising steps done, of how many.
         block, blocks: network blocks done within the current step.
         frame, frames: frames decoded.
@@ -32,6 +33,8 @@ class Progress:
     after_seconds: float = 0.0
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     stage: str = ""
+    part: int = 0
+    parts: int = 0
     step: int = 0
     block: int = 0
     blocks: int = 0
@@ -52,6 +55,8 @@ class Progress:
             if STAGES.index(event.name) > (STAGES.index(self.stage) if self.stage else -1):
                 self.stage = event.name
                 self._step_ended = self.clock()
+        elif isinstance(event, Converting) and 0 <= event.index <= event.count:
+            self.part, self.parts = event.index, event.count
         elif isinstance(event, Block) and 0 < event.index <= event.count:
             self.block, self.blocks = event.index, event.count
         elif isinstance(event, Step) and self.step < event.index <= event.count:

@@ -169,7 +169,9 @@ class _ProgressFace(QWidget):
             self.bar.setValue(0)
             return
         text = stage_text(progress.stage)
-        if progress.stage == "denoise":
+        if progress.stage == "load" and progress.parts:
+            text = f"Making the 8-bit copy, once · part {progress.part} of {progress.parts}"
+        elif progress.stage == "denoise":
             text = f"Denoising · step {progress.step} of {progress.steps}"
         elif progress.stage == "decode":
             text = f"Decoding · frame {progress.frame} of {progress.frames}"

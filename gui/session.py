@@ -83,7 +83,7 @@ class Session(QObject):
         self.draft.set_seed_mode(self.preferences.seed_mode)
         self.picture = Picture(self.background, self)
         self.queue = Queue(places.queue, self)
-        self.library = Library(places.library, places.clips, self)
+        self.library = Library(places.library, self)
         self.player = Player(parent=self)
         self.player.set_boomerang(self.preferences.boomerang)
         self.exporter = Exporter(self.background, self)
@@ -93,7 +93,7 @@ class Session(QObject):
         self._notices = [damaged, unusable, self.queue.notice, self.library.notice, self.estimator.notice]
 
         self.runner = Runner(places, self.engine, self.queue, self.estimator, self)
-        self.stage = Stage(self.runner, self.library, self.player, self.background, self)
+        self.stage = Stage(self.runner, self.library, places.clips, self.player, self.background, self)
         self.intake = Intake(places.pictures, self.background, self)
         self._connect()
 

@@ -27,7 +27,7 @@ from .segmented import Segmented
 from .session import Session
 from .spin_boxes import narrow, shaped
 
-MODEL_NAMES = {"demo": "Demo (small)", "i2vgen-xl": "I2VGen-XL"}
+MODEL_NAMES = {"demo": "Demo (small)", "i2vgen-xl": "I2VGen-XL", "i2vgen-xl-8bit": "I2VGen-XL, 8-bit, for 8 GB Macs"}
 _MODE_ICONS: dict[SeedMode, str] = {"locked": "lock", "next": "plus-one"}
 _FIDELITIES = (("diffusers", "As in diffusers"), ("original", "As in the original"))
 

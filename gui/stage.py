@@ -17,7 +17,7 @@ from .background import Background
 from .clip_frames import Contents
 from .export import ExportOptions
 from .jobs import Job
-from .library import Clip, Library
+from .library import Clip, Library, OnDisk, on_disk
 from .pixels import to_qimage
 from .player import Player
 from .runner import Runner
@@ -41,12 +41,13 @@ class Stage(QObject):
     problem = Signal(object)
     notice = Signal(str)
 
-    def __init__(self, runner: Runner, library: Library, player: Player, background: Background,
+    def __init__(self, runner: Runner, library: Library, clips_folder: Path, player: Player, background: Background,
                  parent: QObject | None = None):
         super().__init__(parent)
         self.clip: Clip | None = None
         self.watching = True
         self._runner, self._library, self._player, self._background = runner, library, player, background
+        self._clips_folder = clips_folder
         self._job: Job | None = None               # the one that runs
         self._preview: np.ndarray | None = None    # its last pictures
         self._source_of: Request | None = None     # whose still the player has, or will have
@@ -60,7 +61,10 @@ class Stage(QObject):
     def show_clip(self, clip: int) -> None:
         """Plays a clip of the library."""
         found = self._library.get(clip)
-        if found is not None:
+        if found is None:
+            self.problem.emit(problems.of_error(I2VError(
+                "clip_unknown", "This clip was made with a newer version of Livestill.", "Update Livestill.")))
+        else:
             self.watching = False
             self._background.run(lambda: clip_frames.read(found.folder), lambda contents: self._show(found, contents),
                                  self._missing)
@@ -86,10 +90,10 @@ class Stage(QObject):
                                  lambda error: self._have_source(request, None))
 
     def find_clips(self) -> None:
-        """Takes clips on the disk that the library does not know (it was lost, or the app ended too early) into it."""
-        self._library.check_missing()
-        for folder in self._library.unknown_folders():
-            self._background.run(partial(clip_frames.read, folder), self._found, lambda error: None)
+        """Takes clips on the disk that the library does not know (it was lost, or the app ended too early) into it, and
+        notes which ones are gone."""
+        known, folder = self._library.folders().keys(), self._clips_folder
+        self._background.run(lambda: on_disk(known, folder), self._compare, lambda error: None)
 
     def drag_file(self, clip: int, folder: Path, hide_prompts: bool) -> Path | None:
         """An mp4 of the clip to drag out, if it is ready; otherwise it is begun, for the next time."""
@@ -144,8 +148,17 @@ class Stage(QObject):
             self._show(clip, contents)
         self.job_done.emit(job, clip)
 
+    def _compare(self, there: OnDisk) -> None:
+        try:
+            self._library.set_missing(there.missing)
+        except I2VError as error:
+            self.problem.emit(problems.of_error(error))
+        for folder in there.unknown:
+            self._background.run(partial(clip_frames.read, folder), self._found, lambda error: None)
+
     def _found(self, contents: Contents) -> None:
-        self._adopt(contents, contents.request)
+        if contents.folder not in self._library.folders():         # the clip of a job, it may have come in the meantime
+            self._adopt(contents, contents.request)
 
     def _adopt(self, contents: Contents, request: Request) -> Clip | None:
         """`request` has the picture's full path, which the recipe leaves out."""
@@ -164,7 +177,7 @@ class Stage(QObject):
         self._set_clip(clip)
 
     def _missing(self, error: I2VError) -> None:
-        self._library.check_missing()
+        self.find_clips()
         self.problem.emit(problems.of_error(error))
 
     def _have_source(self, request: Request, image: np.ndarray | None) -> None:

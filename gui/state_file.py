@@ -37,10 +37,14 @@ def write(file: Path, value: Any) -> None:
 
 
 def set_aside(file: Path) -> Path:
-    """Renames a damaged file to the first free ``name.broken-N.suffix`` and returns that."""
+    """Renames a damaged file to the first free ``name.broken-N.suffix`` and returns that; where nothing can be renamed
+    it stays as it is, and is returned itself."""
     free = (file.with_name(f"{file.stem}.broken-{n}{file.suffix}") for n in itertools.count(1))
     aside = next(path for path in free if not path.exists())
-    file.rename(aside)
+    try:
+        file.rename(aside)
+    except OSError:
+        return file
     return aside
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from . import ffmpeg, recipe
 from .errors import I2VError
 from .files import check_input
-from .images import reading
+from .images import MAX_PIXELS, reading
 
 DEFAULT_FPS = 8.0                # of a file that holds a single frame and no time
 COMMENT, FPS = "Comment", "fps"  # text chunks of a png
@@ -130,6 +130,8 @@ def _open(path: Path | str) -> tuple[Path, str]:
 @contextmanager
 def _image(path: Path, container: str) -> Iterator[Image.Image]:
     with reading("video", path.name), Image.open(path, formats=(container,)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise I2VError("video_too_large", f"{path.name} has too many pixels.", "Use a smaller video.")
         yield image
 
 

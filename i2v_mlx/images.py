@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from .files import check_input
 
 # An allow-list, since some of the others start programs: EPS starts Ghostscript. MPO is opened as a JPEG.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-MAX_FILE_BYTES = 256 * 2**20
+MAX_FILE_BYTES = 128 * 2**20
 MAX_PIXELS = 2**26
 MAX_ASPECT = 20
 
@@ -35,6 +36,7 @@ _ORIENTATION = 0x0112
 # What broken EXIF data and colour profiles raise; the picture itself is fine then.
 _BROKEN = (ImageCms.PyCMSError, OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError,
            AttributeError, EOFError, struct.error)
+_PILLOW = re.compile(r"PIL\.")
 
 
 def load(source: str | Path | Image.Image | np.ndarray) -> Image.Image:
@@ -69,12 +71,13 @@ def load(source: str | Path | Image.Image | np.ndarray) -> Image.Image:
 
 @contextmanager
 def reading(kind: str, name: str) -> Iterator[None]:
-    """Turns whatever Pillow raises on a hostile file into an I2VError with a code of `kind`."""
+    """Turns whatever Pillow raises on a hostile file into an I2VError with a code of `kind`.
+
+    Several threads may read at a time.
+    """
+    _hush()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF and the like are handled, not reported
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
+        yield
     except I2VError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -82,9 +85,22 @@ def reading(kind: str, name: str) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise I2VError(f"{kind}_format", f"{name} is not a file that can be read.",
                        "Save it as PNG or JPEG." if kind == "image" else "") from error
+    except PermissionError as error:
+        raise I2VError(f"{kind}_unreadable", f"{name} cannot be opened: {error.strerror}.",
+                       "Check who may read it.") from error
     except Exception as error:  # a damaged file may raise anything
         raise I2VError(f"{kind}_unreadable", f"{name} is damaged: {error or type(error).__name__}.",
                        "Open it in another program and save it again.") from error
+
+
+def _hush() -> None:
+    """Damaged EXIF data and the like are handled here, not reported.
+
+    A filter that stays, for Pillow alone: `warnings.catch_warnings` swaps the list of the whole process, so two threads
+    would put back each other's. Whoever swaps the list meanwhile takes ours along; then it is added again.
+    """
+    if not any(action == "ignore" and module == _PILLOW for action, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", category=UserWarning, module=_PILLOW.pattern)
 
 
 def crop(image: Image.Image, box: Sequence[float]) -> Image.Image:

@@ -22,7 +22,7 @@ def clip(tmp_path, photo):
     pixels = np.zeros((4, 32, 48, 3), np.uint8)
     pixels[..., 0] = np.array([0, 80, 160, 240])[:, None, None]
     video.write_video(tmp_path / "clip", pixels, 8.0, made)
-    return Clip(1, tmp_path / "clip", request, made, 8.0, 0.0, b"")
+    return Clip(1, tmp_path / "clip", request, made, 8.0, 0.0)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_clip_that_is_gone(exporter, qtbot, tmp_path, clip):
     ("/a/x\u202egnp.png", "x gnp-42.gif"),
 ])
 def test_suggested_names_are_safe(clip, image, name):
-    found = Clip(1, clip.folder, Request(image, "../../etc/passwd", seed=42), "{}", 8.0, 0.0, b"")
+    found = Clip(1, clip.folder, Request(image, "../../etc/passwd", seed=42), "{}", 8.0, 0.0)
     assert suggested_name(found, ExportOptions("gif")) == name
 
 

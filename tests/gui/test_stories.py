@@ -59,7 +59,7 @@ def test_drop_generate_preview_done_export_recall(session, qtbot, photo, tmp_pat
     assert app.player.frames.shape == (5, 16, 16, 3) and not app.player.is_preview
     assert app.player.position == 3                        # no jump
     assert states(app) == ["done"] and job.clip == clip.id and app.shown == clip
-    assert clip.title == "boats sway" and clip.request.image == str(photo)
+    assert app.library.entries()[0].title == "boats sway" and clip.request.image == str(photo)
     assert app.progress is None and app.estimate.learned
 
     target = tmp_path / "boats.mp4"

@@ -1,8 +1,10 @@
 """Pictures of every kind become RGB or a named error."""
 
+import errno
 import io
 import os
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -221,10 +223,37 @@ def test_strips_and_nothing(tmp_path):
     assert code_of(Image.new("RGB", (0, 0))) == "image_unreadable"
 
 
-def test_a_huge_file_is_refused_unread(tmp_path):
+@pytest.mark.parametrize("size", [10 * 2**30, 200 * 10**6])
+def test_a_huge_file_is_refused_unread(tmp_path, size):
     with (tmp_path / "x.png").open("wb") as file:
-        file.truncate(10 * 2**30)
+        file.truncate(size)
     assert code_of(tmp_path / "x.png") == "image_too_large"
+
+
+def test_two_readers_at_a_time_leave_the_warnings_of_others_as_they_are():
+    """As two threads interleave: begun one after the other, ended in that order too."""
+    first, second = images.reading("image", "a"), images.reading("image", "b")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    with pytest.warns(UserWarning, match="still heard"):
+        warnings.warn("still heard", UserWarning, stacklevel=1)
+    with pytest.warns(Image.DecompressionBombWarning):
+        warnings.warn("a bomb", Image.DecompressionBombWarning, stacklevel=1)
+
+
+def test_what_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    """As anybody but root meets it."""
+    path = saved(noise(8, 8), tmp_path / "x.png")
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(I2VError) as caught:
+        images.load(path)
+    assert caught.value.code == "image_unreadable" and caught.value.message == "x.png cannot be opened: Permission denied."
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000"])

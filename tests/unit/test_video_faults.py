@@ -28,6 +28,17 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_a_picture_bomb_in_a_gif(tmp_path):
+    """Between our limit and Pillow's, which only warns."""
+    path = tmp_path / "a.gif"
+    Image.new("P", (8, 8)).save(path)
+    data = bytearray(path.read_bytes())
+    for at in (6, data.index(b"\x2c") + 5):           # of the screen, of the frame
+        data[at:at + 4] = (12000).to_bytes(2, "little") + (6000).to_bytes(2, "little")
+    path.write_bytes(data)
+    assert code_of(frames.probe, path) == "video_too_large"
+
+
 def code_of(call, *args, **kwargs):
     with pytest.raises(I2VError) as caught:
         call(*args, **kwargs)
