@@ -18,7 +18,7 @@ import numpy as np
 from . import device
 from .i2vgen_xl.unet import adaptive_average_pool
 from .layers.attention import attend
-from .layers.norms import GroupNorm
+from .layers.norms import GroupNorm, kernel_problem
 from .layers.resnet import nearest
 from .layers.temporal import TemporalConvLayer
 
@@ -47,7 +47,18 @@ def report(on: mx.Device) -> bool:
             verdict = "ok    " if passed else "FAILED"
             spent = 1000 * (time.perf_counter() - started)
             print(f"{verdict} {on.type.name} {kind} {name}: {result} ({spent:.0f} ms)")
+        print(f"       {on.type.name} {kind} group norm: {_norms_by(dtype)}")
     return good
+
+
+def _norms_by(dtype: mx.Dtype) -> str:
+    """Which of its two ways a group norm goes; either is right."""
+    if not device.on_gpu():
+        return "plain operations; its kernel is for GPUs"
+    for silu in (False, True):
+        if problem := kernel_problem(dtype, dtype, silu):
+            return f"plain operations, slower than its kernel: {problem}"
+    return "its kernel, equal to plain operations"
 
 
 def _draw(*shape: int, seed: int = 0) -> np.ndarray:
