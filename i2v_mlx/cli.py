@@ -1,4 +1,4 @@
-"""``python -m i2v_mlx``: generate, convert, download, models, info, doctor, worker.
+"""``python -m i2v_mlx``: generate, estimate, calibrate, convert, download, models, info, doctor, worker.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. Errors are one or two lines; a traceback goes to a file.
 """
@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
+from . import __version__, presets
 from .errors import I2VError
 from .request import GRIDS, SAMPLERS, SEED_LIMIT, Request
 
@@ -54,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"Livestill {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_generate(commands.add_parser("generate", help="make a video"))
+
+    _add_estimate(commands.add_parser("estimate", help="what a video costs: arithmetic, time, memory"))
 
     from .convert import add_arguments
 
@@ -99,6 +101,8 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--negative-prompt", help="what should not")
     parser.add_argument("--size", metavar="WxH", type=_size, help="pixels, multiples of 8 (default: 1280x704)")
     parser.add_argument("--frames", dest="num_frames", type=int, help="default: 16")
+    parser.add_argument("--preset", choices=presets.NAMES,
+                        help="evaluations of the network: draft 13, balanced 27, best 100 (default: best)")
     parser.add_argument("--steps", dest="num_inference_steps", type=int, help="default: 50")
     parser.add_argument("--guidance", dest="guidance_scale", type=float, help="weight of the prompt (default: 9)")
     parser.add_argument("--fps", dest="target_fps", type=int, help="motion, a condition of the model (default: 16)")
@@ -106,7 +110,8 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help=f"0 to {SEED_LIMIT - 1} (default: a random one, which the file tells)")
     parser.add_argument("--eta", type=float, help="fresh noise in every step, 0 to 1 (default: 0)")
     parser.add_argument("--sampler", choices=SAMPLERS, help="default: ddim, the reference's")
-    parser.add_argument("--grid", choices=GRIDS, help="which timesteps; blended is best for few (default: model)")
+    parser.add_argument("--grid", help=f"which timesteps: {', '.join(GRIDS)}, or themselves as 981,712,205,1 "
+                        "(default: model)")
     parser.add_argument("--guidance-refresh", type=int, metavar="N",
                         help="in the second half, guidance anew in every Nth step only (default: 1)")
     parser.add_argument("--clip-skip", type=int, help="layers left out of the text encoder (default: 1)")
@@ -114,6 +119,16 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decode-chunk", type=int, default=1, help="frames decoded together (default: 1)")
     parser.add_argument("--count", type=int, default=1, help="videos with this seed and the next ones (default: 1)")
     parser.set_defaults(run=_generate)
+
+
+def _add_estimate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="i2vgen-xl", help="i2vgen-xl (default), demo, a folder or a hub name")
+    parser.add_argument("--size", metavar="WxH", type=_size, default=(Request.width, Request.height))
+    parser.add_argument("--frames", type=int, default=Request.num_frames)
+    parser.add_argument("--preset", choices=presets.NAMES, default="best", help="default: best")
+    parser.add_argument("--steps", type=int, help="default: the preset's")
+    parser.add_argument("--chip", help="for example M4-Max (default: this machine)")
+    parser.set_defaults(run=_estimate)
 
 
 def _generate(args: argparse.Namespace) -> int:
@@ -125,6 +140,12 @@ def _generate(args: argparse.Namespace) -> int:
     check_number("decode_chunk", args.decode_chunk, 1, 10_000)
     request, playback_fps = _request(args)
     runner = engine.Engine()
+    if args.preset is not None:
+        preset = runner.preset(request.model, args.preset)
+        given = {name for name in preset.fields if getattr(args, name, None) is not None}
+        values = {name: value for name, value in preset.fields.items() if name not in given}
+        request = dataclasses.replace(request, **values)
+        request.validate()
     if args.size is None and args.recipe is None:
         width, height = runner.own_size(request.model)
         request = dataclasses.replace(request, width=width, height=height)
@@ -142,6 +163,18 @@ def _generate(args: argparse.Namespace) -> int:
             progress.close()
         print(output)
     return 0
+
+
+def _estimate(args: argparse.Namespace) -> int:
+    from . import estimate
+
+    width, height = args.size
+    request = Request(image="any", model=args.model, width=width, height=height, num_frames=args.frames)
+    request = next(preset for preset in presets.PRESETS if preset.name == args.preset).apply(request)
+    if args.steps is not None:
+        request = dataclasses.replace(request, num_inference_steps=args.steps)
+    request.validate()
+    return estimate.run(request, args.chip)
 
 
 def _request(args: argparse.Namespace) -> tuple[Request, float]:

@@ -36,14 +36,29 @@ def check(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -> i
 
 
 def estimate(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -> int:
-    """Peak bytes of the hungriest stage; each has only its own network in memory, unless the pipeline keeps them."""
-    kind = "gpu" if device.on_gpu() else "cpu"
+    """Peak bytes of a run, all networks included if the pipeline keeps them."""
     weights = pipeline.folder.weight_bytes(pipeline.dtype)
-    h, w = height // pipeline.latent_size, width // pipeline.latent_size
-    denoise = unet_bytes(pipeline.unet_config, frames, h, w, pipeline.dtype.size, kind)
-    decode = vae_bytes(pipeline.vae_config, width, height, kind)
-    if pipeline.networks.keep:
-        return sum(weights.values()) + max(denoise, decode)
+    configs, item = (pipeline.unet_config, pipeline.vae_config), pipeline.dtype.size
+    kind = "gpu" if device.on_gpu() else "cpu"
+    if not pipeline.networks.keep:
+        return peak_bytes(weights, *configs, width, height, frames, item, kind)
+    work = peak_bytes(dict.fromkeys(weights, 0), *configs, width, height, frames, item, kind)
+    return sum(weights.values()) + work
+
+
+def peak_bytes(
+    weights: dict[str, int], unet: UNetConfig, vae: VAEConfig, width: int, height: int, frames: int, item: int,
+    kind: str,
+) -> int:  # fmt: skip
+    """Of the hungriest stage; each has only its own network in memory.
+
+    Args:
+        weights: bytes of each part.
+        item: bytes of a number in the UNet.
+        kind: "gpu" or "cpu".
+    """
+    denoise = unet_bytes(unet, frames, height // vae.scale, width // vae.scale, item, kind)
+    decode = vae_bytes(vae, width, height, kind)
     return max(weights["text_encoder"], weights["image_encoder"], weights["unet"] + denoise, weights["vae"] + decode)
 
 

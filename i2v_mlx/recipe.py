@@ -19,18 +19,21 @@ MAX_BYTES = 2**20
 MAX_IMAGE_BYTES = 2**30  # larger files of the picture's name are not hashed
 
 
-def make(request: Request, model: dict[str, Any], playback_fps: float) -> dict[str, Any]:
+def make(
+    request: Request, model: dict[str, Any], playback_fps: float, preset: str | None = None
+) -> dict[str, Any]:
     """The recipe of a video. Of the picture it holds the name and the hash and not the folder, which is private.
 
     Args:
         model: what identifies the weights: name, revision, dtype and so on, JSON values.
         playback_fps: the file's frame rate.
+        preset: the name of the one that the request follows, for people; its values are in the request.
     """
     name = Path(request.image).name
     values = request.to_dict() | {"image": name, "model": _public(request.model)}
     source = {"name": name, "sha256": sha256_of(request.image)}
     return {"app": APP, "version": __version__, "recipe": VERSION, "request": values, "model": model, "source": source,
-            "playback_fps": playback_fps}
+            "playback_fps": playback_fps, "preset": preset}
 
 
 def to_json(recipe: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from .errors import I2VError
@@ -53,8 +54,8 @@ class Sampling:
                            f"Use one of {', '.join(SAMPLERS)}.")
         listed = listed_timesteps(self.grid)
         if listed is not None and len(listed) != steps:
-            raise I2VError("num_inference_steps_out_of_range", f"The grid names {len(listed)} timesteps for {steps} steps.",
-                           f"Use {len(listed)} steps.")
+            raise I2VError("num_inference_steps_out_of_range",
+                           f"The grid names {len(listed)} timesteps for {steps} steps.", f"Use {len(listed)} steps.")
         check_number("guidance_refresh", self.guidance_refresh, *REFRESH_RANGE)
         if eta > 0 and self.sampler != "ddim":
             raise I2VError("eta_out_of_range", f"The sampler {self.sampler} takes no fresh noise; eta is {eta}.",
@@ -145,7 +146,7 @@ def listed_timesteps(grid: str) -> list[int] | None:
         return None
     parts = grid.split(",")
     listed = [int(part) for part in parts if part.isdecimal() and len(part) <= 4]
-    if len(listed) == len(parts) and all(a > b for a, b in zip(listed, listed[1:], strict=False)):
+    if len(listed) == len(parts) and all(a > b for a, b in pairwise(listed)):
         return listed
     raise I2VError("grid_unknown", f"There is no grid {grid[:80]!r}.",
                    f"Use one of {', '.join(GRIDS)}, or falling timesteps such as 981,712,205,1.")

@@ -355,7 +355,8 @@ class I2VGenXLPipeline:
         plan = Plan.make(self.scheduler, inputs.num_inference_steps, inputs.sampling, inputs.eta)
         yield from denoise(
             unet, plan, x_t, guidances, inputs.target_fps, noise if inputs.eta > 0 else None, self._freeu,
-            inputs.sampling.key_pooling, steps_done=resume.index if resume else 0, history=resume.history if resume else None,
+            inputs.sampling.key_pooling, steps_done=resume.index if resume else 0,
+            history=resume.history if resume else None,
         )  # fmt: skip
 
     def _decode(self, inputs: Inputs, latents: mx.array) -> Iterator[Stage | Frame]:

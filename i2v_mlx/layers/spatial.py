@@ -8,7 +8,6 @@ import mlx.nn as nn
 from .attention import KeyValue, TransformerBlock
 from .norms import GroupNorm
 
-
 POOLED_FROM = 9000    # positions; below, averaging keys costs quality and saves nothing worth it
 
 

@@ -103,9 +103,9 @@ class Attention(nn.Module):
         at_once = max(1, SCORE_ELEMENTS // (B * H * W))
         parts = []
         for i in range(0, H * W, at_once):
-            part = mx.fast.scaled_dot_product_attention(q[:, :, i : i + at_once], k, v, scale=C**-0.5)
-            mx.eval(part)
-            parts.append(part)
+            parts.append(mx.fast.scaled_dot_product_attention(q[:, :, i : i + at_once], k, v, scale=C**-0.5))
+            if at_once < H * W:
+                mx.eval(parts[-1])
         return x + self.to_out[0](mx.concatenate(parts, axis=2)).reshape(x.shape)
 
 
