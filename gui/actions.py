@@ -16,7 +16,7 @@ from .icons import icon
 from .jobs import OVER
 from .labels import TIMES
 from .player import SPEEDS
-from .presets import presets
+from .presets import label, presets
 from .seed import SeedMode
 from .session import Session
 
@@ -74,7 +74,7 @@ class Actions(QObject):
         self.resume_job = add("Resume", "Ctrl+Shift+P", "play", lambda: session.resume())
         self.cancel_job = add("Cancel", "Ctrl+.", "close", lambda: session.cancel())
         self.watch = add("Show the Clip in the Making", "Ctrl+J", "play", session.watch)
-        self.presets = [add(preset.name, f"Ctrl+{index + 1}", run=partial(self._use_preset, index), checkable=True)
+        self.presets = [add(label(preset), f"Ctrl+{index + 1}", run=partial(self._use_preset, index), checkable=True)
                         for index, preset in enumerate(presets(""))]
         self.dice = add("Roll the Seed", "Ctrl+R", "dice", draft.roll_seed)
         self.seed_modes = {mode: add(label, None, picture, partial(draft.set_seed_mode, mode), checkable=True)
@@ -205,9 +205,7 @@ class Actions(QObject):
             group.addAction(action)
 
     def _use_preset(self, index: int) -> None:
-        image = self._session.picture.image
-        portrait = image is not None and image.height() > image.width()
-        self._session.draft.use_preset(presets(self._session.draft.request.model)[index], portrait)
+        self._session.draft.use_preset(presets(self._session.draft.request.model)[index])
         self.refresh()
 
     def _swap_sides(self) -> None:

@@ -18,8 +18,8 @@ THREADS = 3                    # an export may take one for minutes
 class Background(QObject):
     """A few threads. Create it on the main thread.
 
-    Results wait in a list of ours, and Qt only carries the news that there is one: an event that held Python objects and
-    was still queued when the interpreter ends would take the process down with it.
+    Results wait in a list of ours, and Qt only carries the news that there is one: an event that held Python objects
+    and was still queued when the interpreter ends would take the process down with it.
     """
 
     _posted = Signal()

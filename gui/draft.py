@@ -15,12 +15,12 @@ from i2v_mlx.errors import I2VError
 from i2v_mlx.request import SIDE_RANGE, Request
 
 from . import seed
-from .presets import Preset, presets
+from .presets import BALANCED, Preset, first, label, presets
 from .seed import SeedMode
 from .undo import Change
 
 UNDO_LIMIT = 500
-MAX_PROMPT = 100_000           # characters; far beyond what is read, and still quick to send, store and count
+MAX_PROMPT = 10_000            # characters; twenty times what is read, and still quick to lay out, store and count
 FIELDS = frozenset(field.name for field in dataclasses.fields(Request))
 
 
@@ -76,21 +76,34 @@ class Draft(QObject):
         self.change("size", width=_side(old.width if width is None else width),
                     height=_side(old.height if height is None else height))
 
-    def use_preset(self, preset: Preset, portrait: bool = False) -> None:
-        """Steps, frames and size of a preset; on its side for a `portrait`."""
-        width, height = preset.size(portrait)
-        self.change(preset.name, width=width, height=height, num_frames=preset.num_frames,
-                    num_inference_steps=preset.num_inference_steps)
+    def set_steps(self, steps: int) -> None:
+        """Another number of steps. Timesteps that are listed one by one are for their own number only."""
+        listed = "," in self.request.grid and steps != self.request.num_inference_steps
+        self.change("steps", num_inference_steps=steps, grid="blended" if listed else self.request.grid)
+
+    def set_sampler(self, sampler: str) -> None:
+        """Another sampler; only DDIM takes fresh noise."""
+        self.change("sampler", sampler=sampler, eta=self.request.eta if sampler == "ddim" else 0.0)
+
+    def turn(self, portrait: bool) -> None:
+        """The video on its side, if it does not stand as the picture does."""
+        width, height = self.request.width, self.request.height
+        if width != height and (height > width) != portrait:
+            self.change("size", width=height, height=width)
+
+    def use_preset(self, preset: Preset) -> None:
+        """The work that goes into the video; its size stays."""
+        self.change(label(preset), **preset.fields, eta=0.0)
 
     def preset(self) -> Preset | None:
         """The preset whose values are set now."""
         return next((preset for preset in presets(self.request.model) if preset.matches(self.request)), None)
 
     def use_model(self, model: str) -> None:
-        """Another model, with the Balanced preset that it has."""
-        preset = presets(model)[1]
-        self.change("model", model=model, width=preset.width, height=preset.height, num_frames=preset.num_frames,
-                    num_inference_steps=preset.num_inference_steps)
+        """Another model, with what it begins with: the size that suits one is nothing for another."""
+        fields = ("model", "width", "height", "num_frames", *presets(model)[BALANCED].fields)
+        begun = first(model)
+        self.change("model", **{name: getattr(begun, name) for name in fields})
 
     def roll_seed(self) -> None:
         """The dice."""
@@ -122,8 +135,7 @@ class Draft(QObject):
             return error
         longest = max(len(self.request.prompt), len(self.request.negative_prompt))
         if longest > MAX_PROMPT:
-            return I2VError("prompt_too_long", f"The prompt has {longest} characters.",
-                            "The model reads about 75 words; shorten it.")
+            return prompt_too_long(longest)
         if not Path(self.request.image).is_file():
             return I2VError("image_not_found", f"The picture {Path(self.request.image).name} is not there any more.",
                             "Choose it again.")
@@ -132,6 +144,11 @@ class Draft(QObject):
     def _apply(self, fields: dict[str, Any]) -> None:
         self.request = dataclasses.replace(self.request, **fields)
         self.changed.emit(frozenset(fields))
+
+
+def prompt_too_long(length: int) -> I2VError:
+    return I2VError("prompt_too_long", f"A prompt of {length} characters is too long.",
+                    "The model reads about 75 words; shorten it.")
 
 
 def _side(pixels: float) -> int:

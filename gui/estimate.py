@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from i2v_mlx import chips
 from i2v_mlx.errors import I2VError
 from i2v_mlx.request import Request
 
-from . import quantities, state_file
+from . import quantities, state_file, work
 
 KEPT_RUNS = 200
 _RECENT = 15                   # runs that count: the machine and the program change
@@ -44,9 +45,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Costs:
-    """What a model needs: TFLOP for one step with both branches, per million pixels of all frames, and the part that
-    grows with the square of the frame's size; bytes of the weights; bytes per million pixels of all frames while
-    denoising, and per million pixels of one frame while decoding."""
+    """What a model needs. The engine counts it in its graph and its arrays (`i2v_mlx.cost`, `i2v_mlx.memory`), which
+    this process must not load; these are fits to its figures, and a test holds them against each other.
+
+    Attributes:
+        tflop, tflop_square: of an evaluation, per million pixels of all frames; and the part of that which grows with
+            the frame, per million pixels of one.
+        weights: bytes of the UNet.
+        denoise: bytes, per million pixels of all frames.
+        decode: bytes, per million pixels of one frame.
+    """
 
     tflop: float
     tflop_square: float
@@ -55,19 +63,17 @@ class _Costs:
     decode: float
 
 
-# The released model: fitted to its FLOP counts and to a budget of its memory; corrected by what is measured.
-_RELEASED = _Costs(tflop=6.7, tflop_square=3.5, weights=3.2e9, denoise=0.2e9, decode=3.5e9)
-_DEMO = _Costs(tflop=0.02, tflop_square=0.01, weights=0.1e9, denoise=0.1e9, decode=1.0e9)
-# TFLOP per second that convolutions reach, by the name of the chip; the longest name that fits counts.
-_SPEEDS = {"CPU": 0.05, "M1": 1.6, "M1 Max": 6.3, "M2": 2.2, "M2 Pro": 4.1, "M3": 2.5, "M3 Ultra": 17.4, "M4": 2.9,
-           "M4 Max": 11.2, "M5": 12.0, "M5 Max": 40.0}
-_UNKNOWN_SPEED = 2.0
-_OTHER_STEPS = 2.0             # loading, encoding, decoding and writing take about as long as this many steps
+_RELEASED = _Costs(tflop=3.5, tflop_square=1.7, weights=2.8e9, denoise=0.45e9, decode=12.3e9)
+_DEMO = _Costs(tflop=0.05, tflop_square=0.01, weights=0.02e9, denoise=0.17e9, decode=1.6e9)
+_FLOAT32 = 2.0                 # times as much of everything on a CPU, which computes in it
+_POOLED_FROM = 0.58            # million pixels of a frame: above, averaged keys take most of what grows with the frame
+_POOLED = 0.3
+_OTHER = 4.0                   # loading, encoding, decoding and writing take about as long as that many evaluations
 _START_SECONDS = 3.0
 
 
 class Estimator:
-    """Seconds per step as a function of pixels and frames, per model: the median of measured over expected.
+    """Seconds per evaluation as a function of pixels and frames, per model: the median of measured over expected.
 
     Attributes:
         memory_bytes: of this machine; 0 while unknown: then everything fits.
@@ -115,33 +121,41 @@ class Estimator:
 
     def after_seconds(self, request: Request) -> float:
         """What decoding and writing will take."""
-        return self._step(request) * self._ratio("step", request) * _OTHER_STEPS * self._ratio("other", request)
+        return self._evaluation(request) * self._ratio("pace", request) * _OTHER * self._ratio("other", request)
 
     def learn(self, request: Request, step_seconds: list[float], other_seconds: float, peak_bytes: int) -> None:
         """A job is done: its steps took this long, and everything else that long. `peak_bytes` is 0 if unknown."""
-        if not step_seconds:
+        parts = work.of_steps(request)
+        if len(step_seconds) != len(parts):
             return
-        step = statistics.median(step_seconds)
-        run = {"model": request.model, "size": _size(request), "step": step / self._step(request),
-               "other": max(0.0, other_seconds) / (_START_SECONDS + _OTHER_STEPS * step),
-               "memory": peak_bytes / _memory(request) if peak_bytes > 0 else 1.0}
+        pace = statistics.median(seconds / part for seconds, part in zip(step_seconds, parts, strict=True))
+        run = {"model": request.model, "size": _size(request), "pace": pace / self._evaluation(request),
+               "other": max(0.0, other_seconds) / (_START_SECONDS + _OTHER * pace),
+               "memory": peak_bytes / self._memory(request) if peak_bytes > 0 else 1.0}
         self._runs = [*self._runs, run][-KEPT_RUNS:]
         state_file.write(self._file, self._runs)
 
     def _estimate(self, request: Request) -> Estimate:
-        step = self._step(request) * self._ratio("step", request)
-        other = (_START_SECONDS + _OTHER_STEPS * step) * self._ratio("other", request)
-        memory = round(_memory(request) * self._ratio("memory", request))
+        pace = self._evaluation(request) * self._ratio("pace", request)
+        other = (_START_SECONDS + _OTHER * pace) * self._ratio("other", request)
+        memory = round(self._memory(request) * self._ratio("memory", request))
         learned = any(run["model"] == request.model for run in self._runs)
         fits = not self.memory_bytes or memory <= self.memory_bytes
-        return Estimate(request.num_inference_steps * step + other, learned, memory, fits)
+        return Estimate(sum(work.of_steps(request)) * pace + other, learned, memory, fits)
 
-    def _step(self, request: Request) -> float:
+    def _evaluation(self, request: Request) -> float:
+        """Seconds that one evaluation takes by the table."""
         costs = _costs(request)
         frame = request.width * request.height / 1e6
-        tflop = _size(request) * (costs.tflop + costs.tflop_square * frame)
-        known = [name for name in _SPEEDS if name in self.device]
-        return tflop / (_SPEEDS[max(known, key=len)] if known else _UNKNOWN_SPEED)
+        square = costs.tflop_square * frame * (_POOLED if request.key_pooling and frame >= _POOLED_FROM else 1.0)
+        return _size(request) * (costs.tflop + square) / chips.find(self.device).tflops
+
+    def _memory(self, request: Request) -> float:
+        """Bytes at the peak, by the table."""
+        costs = _costs(request)
+        denoise = costs.weights + costs.denoise * _size(request)
+        numbers = max(denoise, costs.decode * request.width * request.height / 1e6)
+        return numbers * (_FLOAT32 if "CPU" in self.device else 1.0)
 
     def _ratio(self, what: str, request: Request) -> float:
         runs = [run for run in self._runs if run["model"] == request.model]
@@ -159,17 +173,12 @@ def _size(request: Request) -> float:
     return request.width * request.height * request.num_frames / 1e6
 
 
-def _memory(request: Request) -> float:
-    costs = _costs(request)
-    return max(costs.weights + costs.denoise * _size(request), costs.decode * request.width * request.height / 1e6)
-
-
 def _scaled(request: Request, scale: float) -> Request:
     width, height = (max(16, round(side * scale / 8) * 8) for side in (request.width, request.height))
     return dataclasses.replace(request, width=width, height=height)
 
 
 def _sound(run: Any) -> bool:
-    numbers = ("size", "step", "other", "memory")
+    numbers = ("size", "pace", "other", "memory")
     return (isinstance(run, dict) and isinstance(run.get("model"), str)
             and all(isinstance(run.get(key), int | float) and run[key] >= 0 for key in numbers))

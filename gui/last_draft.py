@@ -8,7 +8,7 @@ from i2v_mlx.errors import I2VError
 from i2v_mlx.request import Request
 
 from . import state_file
-from .presets import presets
+from .presets import first
 
 FIRST_MODEL = "demo"           # the bundled one
 
@@ -24,10 +24,7 @@ def load(file: Path, model: str) -> Request:
             return Request.from_dict(values)
     except (ValueError, I2VError):
         state_file.set_aside(file)
-    model = model or FIRST_MODEL
-    preset = presets(model)[1]
-    return Request(model=model, width=preset.width, height=preset.height, num_frames=preset.num_frames,
-                   num_inference_steps=preset.num_inference_steps)
+    return first(model or FIRST_MODEL)
 
 
 def save(file: Path, request: Request) -> None:

@@ -225,7 +225,7 @@ def on_disk(known: Collection[Path], clips_folder: Path) -> OnDisk:
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    """Raises sqlite3.OperationalError if the file cannot be used now, another DatabaseError if it is damaged or newer."""
+    """Raises sqlite3.OperationalError if it cannot be used now, another DatabaseError if it is damaged or newer."""
     database = sqlite3.connect(file, timeout=_PATIENCE_S)
     try:
         (version,) = database.execute("PRAGMA user_version").fetchone()

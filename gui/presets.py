@@ -1,44 +1,39 @@
-"""Draft, Balanced and Best: one click for steps, size and frames."""
+"""The three buttons, Draft, Balanced and Best: the engine's presets, and the size at which a model begins."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
+from i2v_mlx import presets as engine
+from i2v_mlx.errors import I2VError
+from i2v_mlx.files import resource
+from i2v_mlx.presets import Preset
 from i2v_mlx.request import Request
 
-
-@dataclass(frozen=True)
-class Preset:
-    """Attributes: `name` as shown, and the Request fields of the same names."""
-
-    name: str
-    width: int
-    height: int
-    num_frames: int
-    num_inference_steps: int
-
-    def size(self, portrait: bool) -> tuple[int, int]:
-        """(width, height) for a picture that is higher than wide, or not."""
-        return (self.height, self.width) if portrait else (self.width, self.height)
-
-    def matches(self, request: Request) -> bool:
-        """Whether the request has these values, upright or on its side."""
-        return ((request.width, request.height) in (self.size(False), self.size(True))
-                and request.num_frames == self.num_frames and request.num_inference_steps == self.num_inference_steps)
+BALANCED = 1                   # its place
+_FIRST_SIZES = {"demo": (96, 96)}
+_FIRST_SIZE = (704, 448)       # what a small Mac makes in minutes; the released model can do 1280 x 704
+_FRAMES = 16
 
 
-_RELEASED = (
-    Preset("Draft", 512, 288, 16, 15),
-    Preset("Balanced", 704, 448, 16, 25),
-    Preset("Best", 1280, 704, 16, 50),
-)
-_DEMO = (
-    Preset("Draft", 96, 96, 8, 10),
-    Preset("Balanced", 96, 96, 16, 20),
-    Preset("Best", 96, 96, 16, 50),
-)
-
-
+@lru_cache(maxsize=8)
 def presets(model: str) -> tuple[Preset, ...]:
-    """Draft, Balanced, Best for a model, in this order."""
-    return _DEMO if model == "demo" else _RELEASED
+    """Draft, Balanced, Best for a model, in this order. They say how much work goes into a video, and not its size: so
+    a draft is a draft of the same video."""
+    folder = resource("demo") if model == "demo" else Path(model)
+    try:
+        return engine.presets(folder if folder.is_dir() else None)
+    except I2VError:
+        return engine.PRESETS          # the model's own are damaged; the engine says so where it matters
+
+
+def label(preset: Preset) -> str:
+    """As it stands on the button."""
+    return preset.name.capitalize()
+
+
+def first(model: str) -> Request:
+    """What a model begins with: its usual size, balanced."""
+    width, height = _FIRST_SIZES.get(model, _FIRST_SIZE)
+    return presets(model)[BALANCED].apply(Request(model=model, width=width, height=height, num_frames=_FRAMES))

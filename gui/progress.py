@@ -22,6 +22,7 @@ class Progress:
         stage: one of events.STAGES, or "" before the first.
         part, parts: of the model, of which an 8-bit copy is made while it is loaded; a part of 0 is waited for.
         step, steps: denoising steps done, of how many.
+        work: how much each step is, see `work.of_steps`; all are alike by default.
         block, blocks: network blocks done within the current step.
         frame, frames: frames decoded.
         peak_bytes: the engine's own estimate of peak memory.
@@ -31,6 +32,7 @@ class Progress:
 
     steps: int = 0
     after_seconds: float = 0.0
+    work: list[float] = field(default_factory=list)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     stage: str = ""
     part: int = 0
@@ -46,6 +48,7 @@ class Progress:
     def __post_init__(self) -> None:
         self._began = self._step_ended = self.clock()
         self._shown = 0.0
+        self._paces: list[float] = []          # seconds for a unit of work
 
     def feed(self, event: Event) -> None:
         """Takes one event."""
@@ -63,6 +66,7 @@ class Progress:
             self.step, self.steps, self.block = event.index, event.count, 0
             now = self.clock()
             self.step_seconds.append(event.seconds or now - self._step_ended)
+            self._paces.append(self.step_seconds[-1] / self._work_of(event.index - 1))
             self._step_ended = now
         elif isinstance(event, Frame) and self.frame < event.index <= event.count:
             self.frame, self.frames = event.index, event.count
@@ -89,12 +93,17 @@ class Progress:
             return None
         if self.stage in ("decode", "write"):
             return max(0.0, self.after_seconds - (self.clock() - self._step_ended))
-        pace = statistics.median(self.step_seconds[-_RECENT_STEPS:])
-        running = min(pace, self.clock() - self._step_ended)
-        return max(0.0, pace * (self.steps - self.step) - running) + self.after_seconds
+        pace = statistics.median(self._paces[-_RECENT_STEPS:])
+        left = [pace * self._work_of(index) for index in range(self.step, self.steps)]
+        running = min(left[0] if left else 0.0, self.clock() - self._step_ended)
+        return max(0.0, sum(left) - running) + self.after_seconds
+
+    def _work_of(self, index: int) -> float:
+        return self.work[index] if index < len(self.work) else 1.0
 
     def _within(self) -> float:
         if self.stage == "denoise" and self.steps:
-            part = self.block / self.blocks if self.blocks and self.step < self.steps else 0.0
-            return (self.step + part) / self.steps
+            works = [self._work_of(index) for index in range(self.steps)]
+            part = self.block / self.blocks * works[self.step] if self.blocks and self.step < self.steps else 0.0
+            return (sum(works[:self.step]) + part) / sum(works)
         return self.frame / self.frames if self.stage == "decode" and self.frames else 0.0

@@ -8,7 +8,8 @@ from PySide6.QtCore import QEvent, QMimeData, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
-from . import drops, theme
+from . import drops, problems, theme
+from .draft import MAX_PROMPT, prompt_too_long
 from .labels import ElidedLabel, Label
 from .prompt_tokens import PromptTokens, TokenCount
 from .session import Session
@@ -27,6 +28,8 @@ class PromptPanel(QWidget):
         for words, field in ((self.prompt, "prompt"), (self.avoid, "negative_prompt")):
             layout.addWidget(words)
             words.edit.pasted_picture.connect(session.drop)
+            words.edit.pasted_book.connect(
+                lambda length: session.problem.emit(problems.of_error(prompt_too_long(length))))
             words.edited.connect(lambda text, field=field: session.draft.change(field, **{field: text}))
         self._session = session
         session.draft.changed.connect(self._show)
@@ -100,9 +103,11 @@ class PromptEdit(QPlainTextEdit):
 
     Signals:
         pasted_picture(QMimeData)
+        pasted_book(int): a text of that many characters, which is far too long; the prompt stays as it was.
     """
 
     pasted_picture = Signal(QMimeData)
+    pasted_book = Signal(int)
 
     def __init__(self, example: str, lines: int):
         super().__init__()
@@ -126,5 +131,7 @@ class PromptEdit(QPlainTextEdit):
     def insertFromMimeData(self, source: QMimeData) -> None:
         if drops.accepts(source) and (source.hasUrls() or not source.hasText()):
             self.pasted_picture.emit(source)
+        elif len(text := source.text()) > MAX_PROMPT:
+            self.pasted_book.emit(len(text))         # a long line would take seconds to lay out
         else:
-            self.insertPlainText(source.text())
+            self.insertPlainText(text)

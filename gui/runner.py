@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 from i2v_mlx.errors import I2VError
 from i2v_mlx.events import Cancelled, Done, Event, Failed, Notice, Step
 
-from . import preview, problems
+from . import preview, problems, work
 from .engine_client import EngineClient
 from .estimate import Estimator
 from .jobs import Job
@@ -69,7 +69,8 @@ class Runner(QObject):
         checkpoint = self._places.checkpoints / f"{job.id}.safetensors"
         self._resumed = job.checkpoint is not None
         self._pausing = False
-        self.progress = Progress(job.request.num_inference_steps, self._estimator.after_seconds(job.request))
+        self.progress = Progress(job.request.num_inference_steps, self._estimator.after_seconds(job.request),
+                                 work.of_steps(job.request))
         self._queue.update(job, state="running", checkpoint=str(checkpoint), code="", message="", hint="")
         begin = (job.id, checkpoint, self.clip_folder(job), job.playback_fps)
         if self._resumed:

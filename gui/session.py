@@ -90,6 +90,7 @@ class Session(QObject):
         self.estimator = Estimator(places.estimates)
         self.estimate: Estimate = self.estimator.estimate(self.draft.request)
         self._refused_takes = 1
+        self._to_turn = ""             # the picture whose shape the video shall have, once it is known
         self._notices = [damaged, unusable, self.queue.notice, self.library.notice, self.estimator.notice]
 
         self.runner = Runner(places, self.engine, self.queue, self.estimator, self)
@@ -108,7 +109,8 @@ class Session(QObject):
         self.runner.held_changed.connect(self.held_changed)
         self.stage.job_done.connect(self._job_done)
         self.stage.shown_changed.connect(self.shown_changed)
-        self.intake.picture.connect(self.draft.set_picture)
+        self.intake.picture.connect(self._take_picture)
+        self.picture.changed.connect(self._turn)
         self.intake.pictures.connect(self._queue_pictures)
         self.intake.settings.connect(self._recall)
         self.intake.consent_needed.connect(self._ask_to_fetch)
@@ -285,6 +287,17 @@ class Session(QObject):
         jobs = [self.queue.add(request, self.preferences.playback_fps) for request in requests]
         self.runner.resume(None)
         return jobs
+
+    def _take_picture(self, path: str) -> None:
+        self._to_turn = path
+        self.draft.set_picture(path)
+
+    def _turn(self) -> None:
+        """A new portrait makes an upright video. A size that was recalled or typed after that stays as it is."""
+        image = self.picture.image
+        if image is not None and self.picture.path == self._to_turn and image.width() != image.height():
+            self.draft.turn(portrait=image.height() > image.width())
+        self._to_turn = ""
 
     def _queue_pictures(self, paths: list[str]) -> None:
         if not self.draft.request.image:

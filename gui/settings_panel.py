@@ -21,7 +21,7 @@ from .actions import Actions
 from .buttons import FlatButton, IconButton
 from .icons import icon
 from .labels import TIMES, ElidedLabel, Label
-from .presets import presets
+from .presets import label, presets
 from .seed import SeedMode
 from .segmented import Segmented
 from .session import Session
@@ -29,6 +29,7 @@ from .spin_boxes import narrow, shaped
 
 MODEL_NAMES = {"demo": "Demo (small)", "i2vgen-xl": "I2VGen-XL", "i2vgen-xl-8bit": "I2VGen-XL, 8-bit, for 8 GB Macs"}
 _MODE_ICONS: dict[SeedMode, str] = {"locked": "lock", "next": "plus-one"}
+_SAMPLERS = (("ddim", "DDIM"), ("dpm++2m", "DPM++ 2M"), ("unipc", "UniPC"), ("euler", "Euler"))
 _FIDELITIES = (("diffusers", "As in diffusers"), ("original", "As in the original"))
 
 
@@ -40,8 +41,8 @@ class SettingsPanel(QWidget):
         self._session, self._actions = session, actions
         change = session.draft.change
 
-        self.preset = Segmented([(preset.name, preset.name) for preset in presets("")], "Quality")
         names = [preset.name for preset in presets("")]
+        self.preset = Segmented([(preset.name, label(preset)) for preset in presets("")], "Quality")
         self.preset.picked.connect(lambda name: actions.presets[names.index(name)].trigger())
         self._summary = ElidedLabel(quiet=True)
 
@@ -52,7 +53,7 @@ class SettingsPanel(QWidget):
         self._show_seed_mode(session.draft.seed_mode)
 
         self.model = QComboBox()
-        self.model.activated.connect(lambda index: change("model", model=self.model.itemData(index)))
+        self.model.activated.connect(lambda index: session.draft.use_model(self.model.itemData(index)))
         self.width_ = narrow(QSpinBox(minimum=SIDE_RANGE[0], maximum=SIDE_RANGE[1], singleStep=8), 56)
         self.height_ = narrow(QSpinBox(minimum=SIDE_RANGE[0], maximum=SIDE_RANGE[1], singleStep=8), 56)
         for spin in (self.width_, self.height_):
@@ -62,15 +63,19 @@ class SettingsPanel(QWidget):
         self.frames = shaped(QSpinBox(minimum=FRAMES_RANGE[0], maximum=FRAMES_RANGE[1]))
         self.frames.valueChanged.connect(lambda value: change("frames", num_frames=value))
         self.steps = shaped(QSpinBox(minimum=STEPS_RANGE[0], maximum=STEPS_RANGE[1]))
-        self.steps.valueChanged.connect(lambda value: change("steps", num_inference_steps=value))
+        self.steps.valueChanged.connect(session.draft.set_steps)
         self.guidance = shaped(QDoubleSpinBox(decimals=1, minimum=GUIDANCE_RANGE[0], maximum=GUIDANCE_RANGE[1],
                                               singleStep=0.5))
         self.guidance.valueChanged.connect(lambda value: change("guidance", guidance_scale=value))
         self.motion = shaped(QSpinBox(minimum=FPS_RANGE[0], maximum=FPS_RANGE[1], suffix=" fps"))
         self.motion.valueChanged.connect(lambda value: change("motion", target_fps=value))
+        self.sampler = QComboBox()
+        for value, words in _SAMPLERS:
+            self.sampler.addItem(words, value)
+        self.sampler.activated.connect(lambda index: session.draft.set_sampler(self.sampler.itemData(index)))
         self.fidelity = QComboBox()
-        for value, label in _FIDELITIES:
-            self.fidelity.addItem(label, value)
+        for value, words in _FIDELITIES:
+            self.fidelity.addItem(words, value)
         self.fidelity.activated.connect(lambda index: change("fidelity", fidelity=self.fidelity.itemData(index)))
 
         self._more = self._numbers()
@@ -100,10 +105,10 @@ class SettingsPanel(QWidget):
     def _seed_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(theme.GRID // 2)
-        label = Label("Seed", bold=True)
-        label.setBuddy(self.seed)
+        title = Label("Seed", bold=True)
+        title.setBuddy(self.seed)
         self.seed.setAccessibleName("Seed")
-        row.addWidget(label)
+        row.addWidget(title)
         row.addSpacing(theme.GRID // 2)
         row.addWidget(self.seed, 1)
         row.addWidget(IconButton(self._actions.dice))
@@ -132,18 +137,19 @@ class SettingsPanel(QWidget):
             ("Size", size, "Width and height in pixels, multiples of 8."),
             ("Frames", self.frames, "How many frames the clip has."),
             ("Steps", self.steps, "More steps take longer and look cleaner."),
+            ("Sampler", self.sampler, "How one step leads to the next. DPM++ and UniPC need fewer steps."),
             ("Guidance", self.guidance, "How strictly the words are followed."),
             ("Motion", self.motion, "How fast things move. Not the frame rate of the file."),
             ("Follow", self.fidelity, "Which of the two published versions to follow where they differ."),
         )
         for index, (name, field, hint) in enumerate(rows):
-            label = Label(name, quiet=True)
-            label.setToolTip(hint)
-            grid.addWidget(label, index, 0)
+            title = Label(name, quiet=True)
+            title.setToolTip(hint)
+            grid.addWidget(title, index, 0)
             if isinstance(field, QWidget):
                 field.setToolTip(hint)
                 field.setAccessibleName(name)
-                label.setBuddy(field)
+                title.setBuddy(field)
                 grid.addWidget(field, index, 1)
             elif isinstance(field, QHBoxLayout):
                 grid.addLayout(field, index, 1)
@@ -191,5 +197,6 @@ class SettingsPanel(QWidget):
         ):
             with QSignalBlocker(field):
                 field.setValue(value)                 # type: ignore[arg-type]
+        self.sampler.setCurrentIndex(self.sampler.findData(request.sampler))
         self.fidelity.setCurrentIndex(self.fidelity.findData(request.fidelity))
         self._show_models()

@@ -140,11 +140,11 @@ def test_space_presses_a_button_and_does_not_play(window, qtbot):
 
 def test_choices_side_by_side_are_one_stop_with_arrows_inside(window, qtbot):
     preset = window.settings.preset
-    preset.value = "Draft"
+    preset.value = "draft"
     stops = [button for button in preset.findChildren(QAbstractButton)
              if button.focusPolicy() & Qt.FocusPolicy.TabFocus]
     assert [button.text() for button in stops] == ["Draft"]
     stops[0].setFocus()
     with qtbot.waitSignal(preset.picked) as picked:
         qtbot.keyClick(stops[0], Qt.Key.Key_Right)
-    assert picked.args == ["Balanced"] and window.session.draft.preset().name == "Balanced"
+    assert picked.args == ["balanced"] and window.session.draft.preset().name == "balanced"

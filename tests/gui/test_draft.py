@@ -2,7 +2,7 @@
 
 import pytest
 
-from gui.draft import Draft
+from gui.draft import MAX_PROMPT, Draft
 from gui.presets import presets
 from i2v_mlx.request import SEED_LIMIT, Request
 
@@ -70,13 +70,50 @@ def test_sizes_are_multiples_of_8_and_keep_the_shape_when_locked(draft):
     assert draft.request.width == 4096
 
 
-def test_presets_upright_and_on_their_side(draft):
+def test_presets_say_how_much_work_and_not_which_video(draft):
+    draft.change(eta=0.5)
     for preset in presets(draft.request.model):
-        draft.use_preset(preset, portrait=True)
-        assert draft.request.height >= draft.request.width
-        assert draft.preset() is preset
-    draft.change(num_inference_steps=33)
+        draft.use_preset(preset)
+        assert draft.preset() is preset and draft.request.eta == 0.0
+        draft.request.validate()
+        assert (draft.request.width, draft.request.height, draft.request.seed) == (512, 288, 5)
+    draft.set_steps(33)
     assert draft.preset() is None
+    draft.undo_stack.undo()
+    assert draft.preset() is presets(draft.request.model)[2]
+
+
+def test_another_number_of_steps_leaves_no_grid_that_was_made_for_one(draft):
+    draft.change(num_inference_steps=2, grid="900,1")
+    draft.set_steps(2)
+    assert draft.request.grid == "900,1"
+    draft.set_steps(5)
+    draft.request.validate()
+    assert draft.request.num_inference_steps == 5
+
+
+def test_fresh_noise_goes_with_the_sampler_that_takes_it(draft):
+    draft.change(eta=0.5)
+    draft.set_sampler("unipc")
+    draft.request.validate()
+    assert (draft.request.sampler, draft.request.eta) == ("unipc", 0.0)
+
+
+def test_the_video_turns_with_the_picture(draft):
+    draft.turn(portrait=True)
+    assert (draft.request.width, draft.request.height) == (288, 512)
+    draft.turn(portrait=True)
+    assert draft.undo_stack.count() == 1
+    draft.change(width=512, height=512)
+    draft.turn(portrait=False)
+    assert (draft.request.width, draft.request.height) == (512, 512)
+
+
+def test_another_model_begins_with_its_own_size(draft):
+    draft.change(prompt="boats")
+    draft.use_model("demo")
+    assert (draft.request.model, draft.request.width, draft.request.prompt) == ("demo", 96, "boats")
+    assert draft.preset() is presets("demo")[1]
 
 
 @pytest.mark.parametrize(("mode", "then"), [("locked", 5), ("next", 8)])
@@ -110,9 +147,9 @@ def test_problems_are_said_before_anything_runs(draft, photo):
     assert draft.problem().code == "image_not_found"
     draft.set_picture(str(photo))
     assert draft.problem() is None
-    draft.change(prompt="x" * 100_001)
+    draft.change(prompt="x" * (MAX_PROMPT + 1))
     assert draft.problem().code == "prompt_too_long"
-    draft.change(prompt="x" * 100_000)
+    draft.change(prompt="x" * MAX_PROMPT)
     assert draft.problem() is None
     draft.change(num_frames=0)
     assert draft.problem().code == "num_frames_out_of_range"

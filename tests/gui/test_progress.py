@@ -81,6 +81,21 @@ def test_time_left_is_that_of_the_usual_step_and_runs_down(progress, clock):
     assert progress.seconds_left == pytest.approx(3.0)
 
 
+def test_steps_of_less_work_take_less_of_the_bar_and_of_the_time(clock):
+    progress = Progress(steps=4, clock=clock, work=[2.0, 2.0, 1.0, 1.0])
+    progress.feed(Stage("denoise"))
+    begun = progress.fraction
+    clock.now += 4.0
+    progress.feed(Step(1, 4, 4.0))
+    first = progress.fraction - begun
+    assert progress.seconds_left == pytest.approx(8.0)
+    progress.feed(Step(2, 4, 4.0))
+    progress.feed(Step(3, 4, 2.0))
+    before = progress.fraction
+    progress.feed(Step(4, 4, 2.0))
+    assert progress.fraction - before == pytest.approx(first / 2)
+
+
 def test_steps_that_do_not_tell_their_time_are_measured(progress, clock):
     progress.feed(Stage("denoise"))
     clock.now += 3.0

@@ -114,7 +114,7 @@ def test_a_damaged_memory_of_speeds_is_set_aside(tmp_path, content):
     file.write_bytes(content)
     estimator = Estimator(file)
     assert not estimator.estimate(Request()).learned
-    estimator.learn(Request(), [1.0], 2.0, 0)
+    estimator.learn(Request(), [1.0] * 50, 2.0, 0)
     assert Estimator(file).estimate(Request()).learned
 
 

@@ -180,7 +180,7 @@ def test_numbers_presets_and_seed_follow_the_draft_both_ways(filled):
     assert draft.request.width % 8 == 0 and panel.width_.value() == draft.request.width
     assert draft.request.width / draft.request.height == pytest.approx(before, rel=0.05)
     window.actions_.presets[0].trigger()
-    assert panel.preset.value == "Draft" and panel.steps.value() == draft.request.num_inference_steps
+    assert panel.preset.value == "draft" and panel.steps.value() == draft.request.num_inference_steps
     panel._mode_buttons["locked"].click()
     assert draft.seed_mode == "locked"
     panel._mode_buttons["locked"].click()

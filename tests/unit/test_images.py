@@ -253,7 +253,8 @@ def test_what_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "open", refuse)
     with pytest.raises(I2VError) as caught:
         images.load(path)
-    assert caught.value.code == "image_unreadable" and caught.value.message == "x.png cannot be opened: Permission denied."
+    assert caught.value.code == "image_unreadable"
+    assert caught.value.message == "x.png cannot be opened: Permission denied."
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000"])
