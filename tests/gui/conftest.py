@@ -22,6 +22,13 @@ def no_thread_is_left():
     assert not left
 
 
+@pytest.fixture(scope="session", autouse=True)
+def clipboard_is_left_empty(qapp):
+    """Without a screen Qt destroys what is in it at exit, when Python, which it came from, is gone: a crash."""
+    yield
+    qapp.clipboard().clear()
+
+
 @pytest.fixture(autouse=True)
 def own_data_folder(tmp_path_factory, monkeypatch):
     """Nothing of the user's is touched; the bin is in there too."""
