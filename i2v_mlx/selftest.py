@@ -114,7 +114,8 @@ def _attention(queries: int, keys: int, heads: int, dims: int, batch: int = 1) -
         q, k, v = (_draw(batch, heads, n, dims, seed=i) for i, n in enumerate((queries, keys, keys)))
         scores = q @ k.swapaxes(-1, -2) / math.sqrt(dims)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
-        return attend(*(_mx(a, dtype) for a in (q, k, v))), weights / weights.sum(-1, keepdims=True) @ v
+        right = weights / weights.sum(-1, keepdims=True) @ v
+        return attend(*(_mx(a, dtype) for a in (q, k, v))), right.swapaxes(1, 2).reshape(batch, queries, -1)
 
     return check
 

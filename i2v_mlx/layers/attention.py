@@ -8,9 +8,9 @@ import mlx.core as mx
 import mlx.nn as nn
 
 # Elements of the largest intermediate array of one dispatch: attention scores (Metal's fused kernel never stores them,
-# but its work is in proportion) and the inner layer of the feed-forward. Keeps a dispatch well under a second on an M1,
-# where macOS would end it after a few, and 256 MB in float16.
-CHUNK_ELEMENTS = 2**27
+# but its work is in proportion), the inner layer of the feed-forward, the inputs of a residual block. Keeps a dispatch
+# well under a second on an M1, where macOS would end it after a few, and 128 MB in float16.
+CHUNK_ELEMENTS = 2**26
 
 KeyValue = tuple[mx.array, mx.array]
 
@@ -36,8 +36,7 @@ class Attention(nn.Module):
         """x (N, L, C) -> (N, L, C). Without `key_value` this is self attention within each of the N."""
         q = self._split(self.to_q(x))  # (N, heads, L, D)
         k, v = key_value or self.key_value(x)
-        o = attend(q, k, v)
-        return self.to_out[0](o.transpose(0, 2, 1, 3).flatten(2))
+        return self.to_out[0](attend(q, k, v))
 
     def across(self, x: mx.array) -> mx.array:
         """Self attention over frames: x (B, F, L, C) -> (B, F, L, C). Each position attends to itself in all frames.
@@ -50,9 +49,8 @@ class Attention(nn.Module):
             y = y.reshape(B, F, L, self.heads, self.head_dim).transpose(0, 2, 3, 1, 4)
             return y.reshape(B * L, self.heads, F, self.head_dim)
 
-        o = attend(by_position(self.to_q(x)), by_position(self.to_k(x)), by_position(self.to_v(x)))
-        o = self.to_out[0](o.transpose(0, 2, 1, 3).flatten(2))  # (B*L, F, C)
-        return o.reshape(B, L, F, -1).swapaxes(1, 2)
+        o = attend(by_position(self.to_q(x)), by_position(self.to_k(x)), by_position(self.to_v(x)))  # (B*L, F, C)
+        return self.to_out[0](o).reshape(B, L, F, -1).swapaxes(1, 2)
 
     def _split(self, x: mx.array) -> mx.array:
         N, S, _ = x.shape
@@ -60,17 +58,18 @@ class Attention(nn.Module):
 
 
 def attend(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
-    """softmax(q k^T / sqrt(D)) v on (N, heads, L, D), a few of the N at a time."""
+    """softmax(q k^T / sqrt(D)) v: (N, heads, L, D) -> (N, L, heads * D), a few of the N at a time.
+
+    Metal's kernel writes positions before heads: side by side they are a view, but only before the parts are joined.
+    """
     N, heads, L, D = q.shape
     at_once = max(1, CHUNK_ELEMENTS // (heads * L * k.shape[2]))
-    scale = D**-0.5
-    if at_once >= N:
-        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale)
     parts = []
     for i in range(0, N, at_once):
         part = slice(i, i + at_once)
-        parts.append(mx.fast.scaled_dot_product_attention(q[part], k[part], v[part], scale=scale))
-    return mx.concatenate(parts)
+        o = mx.fast.scaled_dot_product_attention(q[part], k[part], v[part], scale=D**-0.5)
+        parts.append(o.transpose(0, 2, 1, 3).flatten(2))
+    return parts[0] if len(parts) == 1 else mx.concatenate(parts)
 
 
 class GEGLU(nn.Module):

@@ -23,7 +23,7 @@ from functools import cache
 import mlx.core as mx
 
 THREADS = 256                           # of a threadgroup: eight simdgroups
-ENOUGH_THREADS = 2**14                  # to keep 16 GPU cores busy with one of the N
+ENOUGH_THREADS = 2**13                  # for one of the N: a GPU is busy with 16 of them, or has longest slices
 SHORTEST_SLICE, LONGEST_SLICE = 8, 256  # rows
 
 
