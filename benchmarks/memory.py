@@ -1,16 +1,16 @@
 """How much memory MLX has at most in each stage of a run of the released model, and what a stage leaves behind.
 
-    python benchmarks/memory.py
-    python benchmarks/memory.py --size 1280x704 --frames 16
-    python benchmarks/memory.py --compute          with all products also on a CPU: an hour
+    python benchmarks/memory.py                          the four sizes, and the smallest in 8 bits
+    python benchmarks/memory.py --size 640x384 --bits 8
+    python benchmarks/memory.py --size 512x320 --compute   with all products also on a CPU: an hour
 
 The networks are the released ones with random weights, the pipeline is the one that people use, and it makes one
 denoising step and one frame. The figures are MLX's own (`mx.get_peak_memory`).
 
-On a GPU all is real. A CPU has no half-precision products, and unfolds convolutions and stores attention scores, which
-Metal does not. There, unless told to compute, products and attention are left out: an array of the result's shape takes
-their place, and the scratch memory of Metal's kernels is allocated with it. All else (norms, activations, residuals,
-joined skips, the order in which arrays come and go) is real.
+On a GPU all is real. A CPU has no half-precision products, unfolds convolutions, stores attention scores and norms in
+float32, which Metal does not. There, unless told to compute, products, attention and group norms are left out: an array
+of the result's shape takes their place, and the scratch memory of Metal's kernels is allocated with it. All else
+(activations, residuals, joined skips, the order in which arrays come and go) is real.
 """
 
 from __future__ import annotations
@@ -35,10 +35,15 @@ import mlx.nn as nn  # isort: skip
 
 from i2v_mlx import I2VGenXLPipeline, device, memory
 from i2v_mlx.events import Frame
+from i2v_mlx.layers.norms import GroupNorm
 from i2v_mlx.model_folder import ModelFolder
-from i2v_mlx.weights import parameters
+from i2v_mlx.weights import GROUP_SIZE, parameters
 
-BOUND = 5e9            # of denoising with the defaults below
+# (size, bits of the UNet's linear layers or None): bytes that a whole run may take at most
+BOUNDS: dict[tuple[str, int | None], float | None] = {
+    ("448x256", 8): 3.3e9, ("448x256", None): None, ("512x320", None): 4e9, ("768x448", None): None,
+    ("1280x704", None): 6.5e9,
+}  # fmt: skip
 LEFT = 32 * 2**20      # what a stage may leave: embeddings and latents
 FUSED = (64, 72, 80, 96, 128)  # widths of a head for which Metal stores no scores
 
@@ -53,6 +58,10 @@ class RandomModel(ModelFolder):
         module = self.build(name)
         weights = []
         for key, parameter in parameters(module).items():
+            if parameter.dtype == mx.uint32:  # quantised
+                weights.append((key, mx.zeros(parameter.shape, mx.uint32)))
+                mx.eval(weights[-1][1])
+                continue
             scale = (3 / prod(parameter.shape[1:])) ** 0.5 if parameter.ndim > 1 else 0.3
             centre = 1.0 if parameter.ndim == 1 and key.endswith("weight") else 0.0
             x = mx.random.uniform(centre - scale, centre + scale, parameter.shape, self.dtype_of(name, dtype))
@@ -66,11 +75,15 @@ class RandomModel(ModelFolder):
 
 
 def stand_in(shape: tuple[int, ...], x: mx.array) -> mx.array:
-    """An array that is really there, needs x (laid out in a row, as kernels want it) and takes no time."""
-    return mx.contiguous(mx.broadcast_to(mx.contiguous(x).reshape(-1)[:1], shape))
+    """An array that is really there, needs x (laid out in a row, as kernels want it), is small and takes no time."""
+    return mx.contiguous(mx.broadcast_to(mx.tanh(mx.contiguous(x).reshape(-1)[:1]), shape))
 
 
 def no_linear(layer: nn.Linear, x: mx.array) -> mx.array:
+    return stand_in((*x.shape[:-1], layer.weight.shape[0]), x)
+
+
+def no_quantized(layer: nn.QuantizedLinear, x: mx.array) -> mx.array:
     return stand_in((*x.shape[:-1], layer.weight.shape[0]), x)
 
 
@@ -96,9 +109,15 @@ def no_attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: A
     return stand_in(q.shape, together)
 
 
+def no_norm(layer: GroupNorm, x: mx.array, silu: bool = False) -> mx.array:
+    return stand_in(x.shape, x)
+
+
 @contextmanager
 def without_products() -> Iterator[None]:
     with (
+        patch.object(GroupNorm, "__call__", no_norm),
+        patch.object(nn.QuantizedLinear, "__call__", no_quantized),
         patch.object(nn.Linear, "__call__", no_linear),
         patch.object(nn.Conv2d, "__call__", no_conv),
         patch.object(mx.fast, "scaled_dot_product_attention", no_attention),
@@ -127,42 +146,55 @@ def run(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -> lis
     return networks.stages
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="512x320", metavar="WxH")
-    parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--dtype", default="float16", choices=("float16", "float32"))
-    parser.add_argument("--compute", action="store_true", help="with the products, on a CPU too")
-    args = parser.parse_args()
-    width, height = map(int, args.size.split("x"))
-
-    real = args.compute or device.on_gpu()
+def measure(size: str, frames: int, dtype: str, bits: int | None, real: bool) -> float:
+    """Prints one run's stages; its peak in bytes, or infinity if a stage leaves something behind."""
+    width, height = map(int, size.split("x"))
+    quantization = {"quantization": {"bits": bits, "group_size": GROUP_SIZE}} if bits else None
     with tempfile.TemporaryDirectory() as name, nullcontext() if real else without_products():
         random_model.tokenizer(Path(name) / "vocabulary").save_pretrained(Path(name) / "tokenizer")
-        pipeline = I2VGenXLPipeline(RandomModel(Path(name), "hub"), getattr(mx, args.dtype))
-        weights = pipeline.folder.weight_bytes(pipeline.dtype)
+        folder = RandomModel(Path(name), "hub", quantization)
+        pipeline = I2VGenXLPipeline(folder, getattr(mx, dtype))
+        weights = folder.weight_bytes(pipeline.dtype)
         before = mx.get_active_memory()
-        stages = run(pipeline, width, height, args.frames)
+        stages = run(pipeline, width, height, frames)
 
-    how = "everything computed" if real else "products left out, Metal's scratch memory counted"
-    print(f"{args.size}, {args.frames} frames, {args.dtype}, mlx {mx.__version__} on {device.name()}: {how}")
+    print(f"{size}, {frames} frames, {dtype}{f', linear layers in {bits} bits' if bits else ''}")
     print(f"  {'GB':16}{'peak':>8}{'weights':>9}{'the rest':>9}{'left behind':>13}")
     for stage in stages:
         own = weights[stage.network]
         print(f"  {stage.network:16}{stage.peak / 1e9:8.2f}{own / 1e9:9.2f}{(stage.peak - before - own) / 1e9:9.2f}"
               f"{(stage.left - before) / 1e9:13.3f}")  # fmt: skip
-    h, w = height // pipeline.latent_size, width // pipeline.latent_size
-    for what, guess in (
-        ("unet", memory.unet_bytes(pipeline.unet_config, args.frames, h, w, pipeline.dtype.size, "gpu")),
-        ("vae", memory.vae_bytes(pipeline.vae_config, width, height, "gpu")),
-    ):
-        print(f"  i2v_mlx/memory.py expects {guess / 1e9:.2f} GB for the rest of {what}")
+    expected = memory.peak_bytes(
+        weights, pipeline.unet_config, pipeline.vae_config, width, height, frames, pipeline.dtype.size, "gpu"
+    )
+    peak = max(stage.peak for stage in stages)
+    print(f"  at the peak {peak / 1e9:.2f}; i2v_mlx/memory.py expects {expected / 1e9:.2f}", flush=True)
+    left = [stage.network for stage in stages if stage.left - before > LEFT]
+    if left:
+        print(f"  something is left behind by {', '.join(left)}")
+    return float("inf") if left else peak
 
-    faults = [f"{stage.network} leaves {stage.left - before} bytes" for stage in stages if stage.left - before > LEFT]
-    denoising = max(stage.peak for stage in stages if stage.network == "unet")
-    if (width * height * args.frames, args.dtype) == (512 * 320 * 16, "float16") and denoising > BOUND:
-        faults.append(f"denoising takes {denoising / 1e9:.2f} GB, more than {BOUND / 1e9:.0f}")
-    print("\n".join(faults) or "  nothing of a stage is left after it")
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", metavar="WxH", help="default: all four")
+    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--dtype", default="float16", choices=("float16", "float32"))
+    parser.add_argument("--bits", type=int, choices=(8, 4), help="of the linear layers")
+    parser.add_argument("--compute", action="store_true", help="with the products, on a CPU too")
+    args = parser.parse_args()
+
+    real = args.compute or device.on_gpu()
+    how = "everything computed" if real else "products and norms left out, Metal's scratch memory counted"
+    print(f"mlx {mx.__version__} on {device.name()}: {how}")
+    wanted = [(args.size, args.bits)] if args.size else list(BOUNDS)
+    faults = []
+    for size, bits in wanted:
+        peak = measure(size, args.frames, args.dtype, bits, real)
+        bound = BOUNDS.get((size, bits)) or float("inf")
+        if peak > bound and (args.frames, args.dtype) == (16, "float16"):
+            faults.append(f"{size} takes more than {bound / 1e9:.1f} GB")
+    print("\n".join(faults) or "within all bounds, and nothing of a stage is left after it")
     return bool(faults)
 
 

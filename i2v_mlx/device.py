@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import mlx.core as mx
 
+WINOGRAD = "MLX_CONV_WINOGRAD"
 CACHE_SHARE = 8        # freed buffers kept for reuse: at most this fraction of the memory
 
 
@@ -43,3 +46,18 @@ def set_limits() -> None:
     memory = memory_bytes()
     mx.set_memory_limit(memory)
     mx.set_cache_limit(memory // CACHE_SHARE)
+
+
+@contextmanager
+def direct_convolutions() -> Iterator[None]:
+    """Metal's 3x3 convolutions without Winograd's method: more arithmetic, and none of its scratch memory, which is
+    three to four times the input. What is evaluated inside counts; MLX looks at the variable at every dispatch."""
+    before = os.environ.get(WINOGRAD)
+    os.environ[WINOGRAD] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[WINOGRAD]
+        else:
+            os.environ[WINOGRAD] = before

@@ -10,15 +10,16 @@ from .errors import I2VError
 from .i2vgen_xl.config import UNetConfig
 from .i2vgen_xl.pipeline import I2VGenXLPipeline
 from .layers.attention import CHUNK_ELEMENTS
-from .parts.vae import VAEConfig
+from .parts.vae import WINOGRAD_PIXELS, VAEConfig
 
 SIZES = ((1280, 704), (1024, 576), (768, 448), (640, 384), (512, 320), (448, 256), (320, 192), (256, 144))
 
 # Float32 arrays as large as the widest input of a residual block that are alive at once, Winograd's scratch included; a
 # CPU unfolds 3x3 convolutions instead.
 RESNET_COPIES = {"gpu": 6, "cpu": 12}
-# The same for the VAE's widest activation.
+# The same for the VAE's widest activation; with Winograd's scratch on a GPU, and without for large pictures.
 VAE_COPIES = {"gpu": 12, "cpu": 21}
+VAE_COPIES_DIRECT = {"gpu": 5, "cpu": 21}
 # Arrays as large as a chunk of a feed-forward's inner layer that are alive at once.
 FEED_FORWARD_COPIES = 5.2
 
@@ -81,4 +82,5 @@ def unet_bytes(config: UNetConfig, frames: int, h: int, w: int, item: int, kind:
 def vae_bytes(config: VAEConfig, width: int, height: int, kind: str) -> int:
     """One frame at full size, in the widest channels that are used there."""
     channels = config.block_out_channels
-    return width * height * channels[min(1, len(channels) - 1)] * 4 * VAE_COPIES[kind]
+    copies = (VAE_COPIES if width * height <= WINOGRAD_PIXELS else VAE_COPIES_DIRECT)[kind]
+    return width * height * channels[min(1, len(channels) - 1)] * 4 * copies

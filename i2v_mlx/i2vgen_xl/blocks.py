@@ -136,7 +136,7 @@ class UpBlock(nn.Module):
             skip = skips.pop()
             if freeu:
                 x, skip = _freeu(x, skip, *freeu)
-            x = temp_conv(resnet(mx.concatenate([x, skip], axis=-1), emb), frames)
+            x = temp_conv(resnet(x, emb, skip), frames)
             if self.attentions:
                 x = self.temp_attentions[i](self.attentions[i](x, key_values[i], key_pooling), frames)
             yield x

@@ -3,6 +3,7 @@
 import mlx.core as mx
 import mlx.nn as nn
 
+from .attention import CHUNK_ELEMENTS
 from .norms import GroupNorm
 
 
@@ -22,12 +23,34 @@ class ResnetBlock2D(nn.Module):
         if in_channels != out_channels:
             self.conv_shortcut = nn.Linear(in_channels, out_channels)  # a 1x1 convolution
 
-    def __call__(self, x: mx.array, temb: mx.array | None = None) -> mx.array:
-        """x (N, H, W, C_in); temb (B, D), SiLU applied, B divides N -> (N, H, W, C_out)."""
-        h = self.conv1(self.norm1(x, silu=True))
+    def __call__(self, x: mx.array, temb: mx.array | None = None, skip: mx.array | None = None) -> mx.array:
+        """A few frames at a time when they are large: norms, joined skips and Winograd's scratch stay small.
+
+        Args:
+            x: (N, H, W, C) and skip: (N, H, W, C_in - C), joined to x's channels; without it C is C_in.
+            temb: (B, D), SiLU applied, B divides N: the same for all frames of a video.
+
+        Returns:
+            (N, H, W, C_out)
+        """
+        N, H, W, _ = x.shape
+        bias = None
         if temb is not None:
-            bias = self.time_emb_proj(temb)  # (B, C_out), the same for all frames of a video
-            h = (h.reshape(bias.shape[0], -1, bias.shape[1]) + bias[:, None]).reshape(h.shape)
+            bias = self.time_emb_proj(temb)  # (B, C_out)
+            bias = mx.repeat(bias, N // bias.shape[0], axis=0)[:, None, None]  # (N, 1, 1, C_out)
+        at_once = max(1, CHUNK_ELEMENTS // (H * W * max(self.norm1.weight.size, self.norm2.weight.size)))
+        parts = []
+        for i in range(0, N, at_once):
+            part = slice(i, i + at_once)
+            joined = x[part] if skip is None else mx.concatenate([x[part], skip[part]], axis=-1)
+            parts.append(self._frames(joined, None if bias is None else bias[part]))
+        return parts[0] if len(parts) == 1 else mx.concatenate(parts)
+
+    def _frames(self, x: mx.array, bias: mx.array | None) -> mx.array:
+        """x (n, H, W, C_in), bias (n, 1, 1, C_out) -> (n, H, W, C_out)"""
+        h = self.conv1(self.norm1(x, silu=True))
+        if bias is not None:
+            h = h + bias
         h = self.conv2(self.norm2(h, silu=True))
         return (self.conv_shortcut(x) if "conv_shortcut" in self else x) + h
 
