@@ -24,7 +24,11 @@ OWN_SIZE_MODELS = ("demo",)   # asked for no size, these make their own; the rel
 
 
 class Engine:
-    """Runs requests one after the other. An opened model stays open between them; its networks do not stay loaded."""
+    """Runs requests one after the other.
+
+    Between them a model stays open, what its encoders said last is kept, and the UNet stays loaded where there is
+    memory for it beside the VAE.
+    """
 
     def __init__(self) -> None:
         self._pipeline: tuple[tuple[str, str], I2VGenXLPipeline] | None = None
@@ -80,6 +84,8 @@ class Engine:
         inputs = _inputs(pipeline, request, picture, decode_chunk_size)
         peak = memory.check(pipeline, request.width, request.height, request.num_frames)
         preset = presets.named(request, pipeline.folder.path)
+        pipeline.networks.staying = {"unet"} if memory.unet_may_stay(pipeline, request.width, request.height) else set()
+        pipeline.networks.release()
         made = recipe.make(request, _identity(pipeline), playback_fps, preset)
         text = recipe.to_json(made)
         yield Accepted(request.to_dict(), peak)

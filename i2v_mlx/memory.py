@@ -47,6 +47,14 @@ def estimate(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -
     return sum(weights.values()) + work
 
 
+def unet_may_stay(pipeline: I2VGenXLPipeline, width: int, height: int) -> bool:
+    """Whether half of the memory holds the UNet beside what decodes, so that the next video need not load it."""
+    weights = pipeline.folder.weight_bytes(pipeline.dtype)
+    decode = vae_bytes(pipeline.vae_config, width, height, "gpu" if device.on_gpu() else "cpu")
+    others = max(weights["text_encoder"], weights["image_encoder"], weights["vae"] + decode)
+    return weights["unet"] + others <= device.memory_bytes() / 2
+
+
 def peak_bytes(
     weights: dict[str, int], unet: UNetConfig, vae: VAEConfig, width: int, height: int, frames: int, item: int,
     kind: str,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 
 from ..errors import I2VError
 from ..parts.clip_vision import CLIPVisionConfig
@@ -54,6 +58,31 @@ class Encoded:
             negative = unet.condition(self.negative_text[here], mx.zeros_like(embeddings), image_latents, image_gain)
         mx.eval([conditioning.arrays() for conditioning in (positive, negative) if conditioning])
         return Guidance(positive, negative, scale)
+
+
+class Memory:
+    """What the encoders said last, by what they were asked: another take of a prompt and picture needs none of them."""
+
+    SIZE = 16    # a megabyte or two in all
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[tuple[Any, ...], list[mx.array]] = OrderedDict()
+
+    def recall(self, key: tuple[Any, ...], encode: Callable[[], list[mx.array]]) -> list[mx.array]:
+        """The answer to `key`, which has to say everything that matters; `encode` is run where it is not known."""
+        if key not in self._answers:
+            answer = encode()
+            mx.eval(answer)
+            self._answers[key] = answer
+        self._answers.move_to_end(key)
+        while len(self._answers) > self.SIZE:
+            self._answers.popitem(last=False)
+        return self._answers[key]
+
+
+def digest(array: np.ndarray) -> str:
+    """Of shape and content."""
+    return hashlib.sha256(f"{array.shape}{array.dtype}".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def with_ramp(z_0: mx.array, frames: int) -> mx.array:

@@ -17,6 +17,7 @@ class Networks:
 
     Attributes:
         keep: nothing is let go.
+        staying: these are not let go, because the memory is enough for them beside the others.
         vae_tiling: how the VAE works, whenever it is loaded.
     """
 
@@ -24,6 +25,7 @@ class Networks:
         self.folder = folder
         self.dtype = dtype
         self.keep = keep
+        self.staying: set[str] = set()
         self.vae_tiling = False
         self._loaded: dict[str, nn.Module] = {}
         self._held: set[str] = set()
@@ -38,6 +40,11 @@ class Networks:
             self.set_vae()
         return self._loaded[name]
 
+    @property
+    def may_be_changed(self) -> bool:
+        """Whether somebody outside has had one in hand."""
+        return bool(self._held)
+
     def hold(self, name: str) -> Any:
         """The network, which stays from now on: its user may have changed it."""
         self._held.add(name)
@@ -46,7 +53,7 @@ class Networks:
     def release(self, *names: str) -> None:
         """These are not needed any more; all of them without names."""
         if not self.keep:
-            for name in set(names or NETWORKS) - self._held:
+            for name in set(names or NETWORKS) - self._held - self.staying:
                 self._loaded.pop(name, None)
         mx.clear_cache()
 

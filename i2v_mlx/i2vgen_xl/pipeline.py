@@ -7,9 +7,9 @@ black edge after the crop, every prompt keeps its own picture, the seed covers a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from ..parts.vae import VAEConfig
 from ..request import Sampling, check_number
 from .blocks import FreeU
 from .config import FIDELITIES, UNetConfig
-from .encoding import Encoded, clip_pixels_config, with_ramp
+from .encoding import Encoded, Memory, clip_pixels_config, digest, with_ramp
 from .inputs import Array, Inputs, Picture, Prompts, check, check_output_type, check_prompts
 from .networks import NETWORKS, Networks
 from .sampling import Plan, denoise, from_reference
@@ -50,8 +50,8 @@ class I2VGenXLPipelineOutput:
 class I2VGenXLPipeline:
     """I2VGen-XL with the interface of diffusers' pipeline of this name.
 
-    Networks are loaded when they are needed and let go when their stage is over, unless `keep_loaded`. The same call
-    gives the same bytes, whatever ran before it.
+    Networks are loaded when they are needed and let go when their stage is over, unless `keep_loaded`. What the
+    encoders said of a prompt and a picture is kept. The same call gives the same bytes, whatever ran before it.
 
     Attributes:
         fidelity: "diffusers", or "original" for what the weights were trained with (image signal twice, VAE scale
@@ -81,6 +81,7 @@ class I2VGenXLPipeline:
         self.networks = Networks(folder, self.dtype, keep_loaded)
         self.sampling = Sampling()
         self._freeu: FreeU | None = None
+        self._memory = Memory()
 
     @classmethod
     def from_pretrained(
@@ -312,9 +313,13 @@ class I2VGenXLPipeline:
     def _encode(self, inputs: Inputs) -> Encoded:
         """Each encoder is gone before the next comes."""
         text, negative_text = self._texts(inputs.prompts, inputs.clip_skip, inputs.guided)
-        pixels = [images.clip_pixels(image, inputs.width, **self.clip_pixels) for image in inputs.images]
-        image_embeddings = self.networks.get("image_encoder")(mx.array(np.concatenate(pixels)).astype(self.dtype))
-        mx.eval(image_embeddings)
+        pixels = np.concatenate(
+            [images.clip_pixels(image, inputs.width, **self.clip_pixels) for image in inputs.images]
+        )
+        (image_embeddings,) = self._recall(
+            ("image_encoder", digest(pixels)),
+            lambda: [self.networks.get("image_encoder")(mx.array(pixels).astype(self.dtype))],
+        )
         self.networks.release("image_encoder")
 
         mean, std = self._posteriors(inputs)
@@ -329,14 +334,17 @@ class I2VGenXLPipeline:
 
     def _posteriors(self, inputs: Inputs) -> tuple[mx.array, mx.array]:
         """Mean and standard deviation (P, h, w, 4) of each picture's latents."""
-        vae = self.networks.get("vae")
         means, stds = [], []
         for image in inputs.images:
-            mean, std = vae.encode(mx.array(images.vae_pixels(image, inputs.width, inputs.height)))
-            mx.eval(mean, std)
+            pixels = images.vae_pixels(image, inputs.width, inputs.height)
+            key = "vae", digest(pixels), self.networks.vae_tiling
+            mean, std = self._recall(key, partial(self._encode_vae, pixels))
             means.append(mean)
             stds.append(std)
         return mx.concatenate(means), mx.concatenate(stds)
+
+    def _encode_vae(self, pixels: np.ndarray) -> list[mx.array]:
+        return list(self.networks.get("vae").encode(mx.array(pixels)))
 
     def _denoise(self, inputs: Inputs, encoded: Encoded, resume: Step | None) -> Iterator[Block | Step | Stage]:
         yield Stage("denoise")
@@ -394,9 +402,18 @@ class I2VGenXLPipeline:
             return mx.array(prompts)
         tokenizer = self.tokenizer
         tokenizer.check(self.text_config.max_position_embeddings, self.text_config.vocab_size)
-        states = self.networks.get("text_encoder")(mx.array(tokenizer.encode(prompts).ids), clip_skip)
-        mx.eval(states)
+        ids = tokenizer.encode(prompts).ids
+        (states,) = self._recall(
+            ("text_encoder", digest(ids), clip_skip),
+            lambda: [self.networks.get("text_encoder")(mx.array(ids), clip_skip)],
+        )
         return states
+
+    def _recall(self, key: tuple[Any, ...], encode: Callable[[], list[mx.array]]) -> list[mx.array]:
+        """From memory, unless somebody may have changed a network."""
+        if self.networks.may_be_changed:
+            self._memory = Memory()
+        return self._memory.recall(key, encode)
 
     def _dropped(self, inputs: Inputs) -> list[str]:
         return [left for left in self.tokenizer.encode(inputs.prompts.texts).dropped if left]

@@ -413,3 +413,69 @@ def test_no_socket_is_opened(tiny_model, still, expected, monkeypatch):
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "create_connection", refuse)
     assert np.array_equal(frames(I2VGenXLPipeline.from_pretrained(tiny_model[1]), image=still), expected)
+
+
+# ---------------------------------------------------------------- what is kept from one call to the next
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Names of the networks that are read from files, in order."""
+    from i2v_mlx.model_folder import ModelFolder
+
+    names = []
+    load_part = ModelFolder.load_part
+
+    def noted(self, name, dtype):
+        names.append(name)
+        return load_part(self, name, dtype)
+
+    monkeypatch.setattr(ModelFolder, "load_part", noted)
+    return names
+
+
+def test_another_take_needs_no_encoder(tiny_model, still, loads):
+    pipe = I2VGenXLPipeline.from_pretrained(tiny_model[1])
+    frames(pipe, image=still)
+    assert loads == ["text_encoder", "image_encoder", "vae", "unet", "vae"]
+    del loads[:]
+    again = frames(pipe, image=still.copy(), generator=8)
+    assert loads == ["unet", "vae"]
+    fresh = frames(I2VGenXLPipeline.from_pretrained(tiny_model[1]), image=still, generator=8)
+    assert np.array_equal(again, fresh)
+
+
+@pytest.mark.parametrize(("change", "needed"), [
+    ({"prompt": "a cat sleeps"}, "text_encoder"), ({"clip_skip": 2}, "text_encoder"),
+    ({"negative_prompt": "blurred"}, "text_encoder"), ({"image": picture(61, 50)}, "image_encoder"),
+    ({"width": 64}, "vae"),
+])  # fmt: skip
+def test_what_has_changed_is_encoded_anew(tiny_model, still, loads, change, needed):
+    pipe = I2VGenXLPipeline.from_pretrained(tiny_model[1])
+    frames(pipe, image=still)
+    del loads[:]
+    call = {"image": still, **change}
+    changed = frames(pipe, **call)
+    assert needed in loads[: loads.index("unet")]
+    assert np.array_equal(changed, frames(I2VGenXLPipeline.from_pretrained(tiny_model[1]), **call))
+
+
+def test_nothing_is_kept_of_a_network_that_may_have_been_changed(tiny_model, still):
+    pipe = I2VGenXLPipeline.from_pretrained(tiny_model[1])
+    before = frames(pipe, image=still)
+    weight = pipe.text_encoder.text_model.final_layer_norm
+    weight.bias = weight.bias + 1
+    assert not np.array_equal(before, frames(pipe, image=still))
+
+
+def test_a_network_that_may_stay_is_not_read_again(tiny_model, still, expected, loads):
+    pipe = I2VGenXLPipeline.from_pretrained(tiny_model[1])
+    pipe.networks.staying = {"unet"}
+    assert np.array_equal(frames(pipe, image=still), expected)
+    assert pipe.networks.loaded == ["unet"]
+    del loads[:]
+    assert np.array_equal(frames(pipe, image=still), expected)
+    assert loads == ["vae"]
+    pipe.networks.staying = set()
+    pipe.networks.release()
+    assert pipe.networks.loaded == []
