@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 
 from .icons import icon
-from .jobs import OVER
+from .jobs import CLEARED
 from .labels import TIMES
 from .player import SPEEDS
 from .presets import label, presets
@@ -184,7 +184,7 @@ class Actions(QObject):
             action.setEnabled(there)
         self.favourite.setChecked(session.shown is not None and session.shown.favourite)
         self.favourite.setIcon(icon("star-filled" if self.favourite.isChecked() else "star"))
-        self.clear_finished.setEnabled(any(job.state in OVER for job in session.queue.jobs))
+        self.clear_finished.setEnabled(any(job.state in CLEARED for job in session.queue.jobs))
 
     def _add(self, text: str, shortcut: str | QKeySequence.StandardKey | None = None, picture: str | None = None,
              run: Callable[[], object] | None = None, *, checkable: bool = False) -> QAction:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QFileOpenEvent, QIcon
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
 
 from i2v_mlx import __version__
-from i2v_mlx.files import resource
+from i2v_mlx.errors import I2VError
+from i2v_mlx.files import check_output, resource
 
 from . import problems, theme
 from .crash_log import CrashLog
@@ -18,6 +19,8 @@ from .main_window import MainWindow
 from .places import Places
 from .session import Session
 from .single_instance import SingleInstance
+
+_TOGETHER_MS = 100             # between the events of one drop on the Dock
 
 
 class App(QApplication):
@@ -29,6 +32,9 @@ class App(QApplication):
 
     def __init__(self, arguments: Sequence[str]):
         super().__init__(list(arguments))
+        self._opened: list[str] = []
+        self._opened_soon = QTimer(self, singleShot=True, interval=_TOGETHER_MS)
+        self._opened_soon.timeout.connect(self._tell_opened)
         self.setApplicationName("Livestill")
         self.setApplicationDisplayName("Livestill")
         self.setApplicationVersion(__version__)
@@ -39,9 +45,14 @@ class App(QApplication):
 
     def event(self, event: QEvent) -> bool:
         if isinstance(event, QFileOpenEvent) and event.file():
-            self.files_opened.emit([event.file()])
+            self._opened.append(event.file())      # of several files that are dropped at once, each comes in one event
+            self._opened_soon.start()
             return True
         return super().event(event)
+
+    def _tell_opened(self) -> None:
+        files, self._opened = self._opened, []
+        self.files_opened.emit(files)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,9 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     places = Places.standard()
     try:
         places.create()
-    except OSError as error:
-        print(f"Livestill cannot use its folder {places.state}: {error.strerror}.", file=sys.stderr)
-        return 1
+        check_output(places.state / "livestill.lock")
+    except (OSError, I2VError) as error:
+        return _refuse(f"Livestill cannot use its folder {places.state}: "
+                       f"{error.message if isinstance(error, I2VError) else error.strerror}")
     instance = SingleInstance(places.state)
     if not instance.acquire():
         instance.hand_over(files)
@@ -73,14 +85,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     QTimer.singleShot(0, session.start)
     if crash_log.previous:
         session.notice.emit("Livestill ended unexpectedly the last time. Help > Show Log says more.")
-    if files:
-        session.open_files(files)
+    session.open_files(files)
 
     status = app.exec()
     session.close()
-    crash_log.close()
     instance.release()
+    # Now, and in this order: what is left to the end of the interpreter goes in any.
+    for part in (window, session, instance):
+        part.deleteLater()
+    app.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    crash_log.close()
     return status
+
+
+def _refuse(text: str) -> int:
+    """There is no window to say it in."""
+    print(text, file=sys.stderr)
+    QMessageBox.critical(None, "Livestill", text)
+    return 1
 
 
 def follow(app: QApplication, session: Session) -> None:

@@ -15,6 +15,10 @@ from i2v_mlx.errors import I2VError
 THREADS = 3                    # an export may take one for minutes
 
 
+class _Closed(Exception):
+    """Nobody waits for the result any more."""
+
+
 class Background(QObject):
     """A few threads. Create it on the main thread.
 
@@ -41,6 +45,11 @@ class Background(QObject):
             self._results.append((callback, value))
             self._posted.emit()
 
+    def stop_if_closed(self, _share: float = 0.0) -> None:
+        """From a thread, between two parts of something long: ends it when the app ends."""
+        if self._closed:
+            raise _Closed
+
     def close(self) -> None:
         """Waits for what runs; results that were not delivered yet are dropped."""
         self._closed = True
@@ -50,6 +59,8 @@ class Background(QObject):
     def _work(self, work: Callable[[], Any], done: Callable[[Any], None], failed: Callable[[I2VError], None]) -> None:
         try:
             result = work()
+        except _Closed:
+            pass
         except I2VError as error:
             self.post(failed, error)
         except Exception as error:

@@ -25,16 +25,19 @@ from PySide6.QtWidgets import (
 )
 
 from i2v_mlx import __version__
+from i2v_mlx.errors import I2VError
+from i2v_mlx.files import unused_path
 
 from . import drag_out, theme
 from .actions import Actions
-from .export_dialog import ExportDialog, choose_target
+from .export import as_last, suggested_name
+from .export_dialog import ExportDialog
 from .labels import Label
 from .library import Clip
 from .log_viewer import LogViewer
 from .model_card import ModelCard
 from .preferences_dialog import PreferencesDialog
-from .problems import Action
+from .problems import Action, Problem
 
 if TYPE_CHECKING:
     from .main_window import MainWindow
@@ -49,6 +52,7 @@ class Commands:
         self._window, self._session = window, window.session
         actions: Actions = window.actions_
         self.dialog: PreferencesDialog | None = None     # the preferences, kept once made
+        self._exporting_again = False
         for action, run in (
             (actions.open, self.open), (actions.paste, self.paste), (actions.export, self.export),
             (actions.export_again, self.export_again), (actions.preferences, self.preferences),
@@ -61,6 +65,8 @@ class Commands:
             (actions.full_screen, self.full_screen),
         ):
             action.triggered.connect(lambda _on=False, run=run: run())
+        window.session.exporter.done.connect(self._exported)
+        window.session.exporter.failed.connect(self._export_failed)
         window.error_bar.chosen.connect(self.act)
         window.session.consent_needed.connect(self.ask_to_fetch)
 
@@ -88,25 +94,34 @@ class Commands:
         clip = self._shown()
         if clip is not None:
             dialog = ExportDialog(self._session, clip, self._window)
-            self._run(dialog)
+            dialog.finished.connect(dialog.deleteLater)
+            dialog.open()
 
     def export_again(self) -> None:
-        clip = self._shown()
-        if clip is not None:
-            dialog = ExportDialog(self._session, clip, self._window)
-            target = choose_target(self._window, self._session, clip, dialog.options())
-            if target is not None:
-                self._run(dialog)
-                dialog.start(target)
+        """The shown clip to the folder of the last export, as that kind of file, without a question."""
+        clip, session = self._shown(), self._session
+        if clip is None:
+            return
+        preferences, player = session.preferences, session.player
+        if not preferences.last_folder:
+            self.export()
+        elif session.exporter.busy:
+            session.notice.emit("The export before is not done yet.")
+        else:
+            options = as_last(preferences, player.fps * player.speed, player.boomerang)
+            target = unused_path(Path(preferences.last_folder) / suggested_name(clip, options))
+            self._exporting_again = True
+            session.notice.emit(f"Exporting {target.name} to {target.parent.name}…")
+            session.exporter.start(clip, target, options)
 
-    def _run(self, dialog: ExportDialog) -> None:
-        def ended() -> None:
-            if dialog.saved is not None:
-                self._session.notice.emit(f"Saved {dialog.saved.name}.")
-            dialog.deleteLater()
+    def _exported(self, path: Path) -> None:
+        self._exporting_again = False
+        self._session.notice.emit(f"Saved {path.name} in {path.parent.name}.")
 
-        dialog.finished.connect(ended)
-        dialog.open()
+    def _export_failed(self, error: I2VError) -> None:
+        if self._exporting_again:          # else the dialog says it
+            self._exporting_again = False
+            self._session.problem.emit(Problem(error.code, error.message, error.hint))
 
     def preferences(self) -> None:
         if self.dialog is None:

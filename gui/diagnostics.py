@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,10 +12,14 @@ import PySide6
 from i2v_mlx import __version__
 
 from . import quantities
+from .drops import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from .engine_client import EngineClient
 
 LINES = 60                     # of each log
 _HIDDEN = "[hidden]"
+# Names of pictures and clips that are in no list any more, in quotes or up to the next space.
+_FILE_NAME = re.compile(r"""'[^'\n]*\.({0})'|"[^"\n]*\.({0})"|\S+\.({0})\b""".format(
+    "|".join(suffix[1:] for suffix in sorted(PICTURE_SUFFIXES | VIDEO_SUFFIXES))), re.IGNORECASE)
 
 
 def text(engine: EngineClient, logs: Iterable[Path], private: Iterable[str]) -> str:
@@ -33,7 +38,7 @@ def text(engine: EngineClient, logs: Iterable[Path], private: Iterable[str]) -> 
     for secret in sorted({*private, str(Path.home())}, key=len, reverse=True):
         if len(secret.strip()) > 2:
             shown = shown.replace(secret, _HIDDEN)
-    return shown
+    return _FILE_NAME.sub(_HIDDEN, shown)
 
 
 def _tail(log: Path) -> list[str]:

@@ -62,9 +62,15 @@ class Draft(QObject):
             label = label or " and ".join(name.replace("_", " ") for name in after)
             self.undo_stack.push(Change(label, self._apply, before, after, self._clock()))
 
-    def set_picture(self, path: str) -> None:
-        """Another picture; its crop starts as the whole picture."""
-        self.change("picture", image=path, crop=None)
+    def set_picture(self, path: str, shape: tuple[int, int] = (1, 1)) -> None:
+        """Another picture; its crop starts as the whole picture, and the video stands as it does, upright or not.
+
+        `shape` is its width and height.
+        """
+        sides = self.request.width, self.request.height
+        turned = (shape[0] - shape[1]) * (sides[0] - sides[1]) < 0
+        width, height = reversed(sides) if turned else sides
+        self.change("picture", image=path, crop=None, width=width, height=height)
 
     def set_size(self, width: int | None = None, height: int | None = None) -> None:
         """Sets one side, in pixels, rounded to a multiple of 8; with `aspect_locked` the other side follows."""
@@ -84,12 +90,6 @@ class Draft(QObject):
     def set_sampler(self, sampler: str) -> None:
         """Another sampler; only DDIM takes fresh noise."""
         self.change("sampler", sampler=sampler, eta=self.request.eta if sampler == "ddim" else 0.0)
-
-    def turn(self, portrait: bool) -> None:
-        """The video on its side, if it does not stand as the picture does."""
-        width, height = self.request.width, self.request.height
-        if width != height and (height > width) != portrait:
-            self.change("size", width=height, height=width)
 
     def use_preset(self, preset: Preset) -> None:
         """The work that goes into the video; its size stays."""
@@ -127,17 +127,19 @@ class Draft(QObject):
         self.change("seed", seed=seed.after_generate(first.seed, self.seed_mode, count))
         return requests
 
-    def problem(self) -> I2VError | None:
-        """What is wrong with the settings, if anything. Looks at no file except whether the picture exists."""
+    def problem(self, image: str | None = None) -> I2VError | None:
+        """What is wrong with the settings, if anything; with another picture, if one is given. Looks at no file except
+        whether the picture exists."""
+        request = self.request if image is None else dataclasses.replace(self.request, image=image, crop=None)
         try:
-            self.request.validate()
+            request.validate()
         except I2VError as error:
             return error
-        longest = max(len(self.request.prompt), len(self.request.negative_prompt))
+        longest = max(len(request.prompt), len(request.negative_prompt))
         if longest > MAX_PROMPT:
             return prompt_too_long(longest)
-        if not Path(self.request.image).is_file():
-            return I2VError("image_not_found", f"The picture {Path(self.request.image).name} is not there any more.",
+        if not Path(request.image).is_file():
+            return I2VError("image_not_found", f"The picture {Path(request.image).name} is not there any more.",
                             "Choose it again.")
         return None
 

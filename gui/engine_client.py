@@ -26,6 +26,7 @@ EngineState = Literal["stopped", "starting", "ready", "busy", "broken"]
 CRASHES_ALLOWED = 3
 CRASH_WINDOW_S = 60.0
 QUIET_EVERY_S = 30
+IDLE_S = 300.0                 # without work, then the worker ends: it has memory that others can use
 HEARTBEATS_MISSED = 5          # one comes every second, but its thread can be late by a few
 SIGKILL = 9                    # what the system sends to the process that takes too much memory
 MEMORY_IS_SHORT = 0.8          # of the device: above it, a sudden death is most likely one for lack of memory
@@ -62,7 +63,7 @@ class EngineClient(QObject):
     gave_up = Signal(object)
 
     def __init__(self, command: Sequence[str] | None = None, log: Path | None = None, *, cancel_grace_s: float = 5.0,
-                 quiet_after_s: int = 120, parent: QObject | None = None):
+                 quiet_after_s: int = 120, idle_s: float = IDLE_S, parent: QObject | None = None):
         """`command` starts the worker (None: this program's own); `log` gets its stderr, rotating."""
         super().__init__(parent)
         self.state: EngineState = "stopped"
@@ -84,6 +85,8 @@ class EngineClient(QObject):
         self._stopping = False         # the job is to stop: if the worker ends first, it was Cancelled
         self._keep = False
 
+        self._idle = QTimer(self, singleShot=True, interval=round(1000 * idle_s))
+        self._idle.timeout.connect(self.release)
         self._grace = QTimer(self, singleShot=True, interval=round(1000 * cancel_grace_s))
         self._grace.timeout.connect(self._kill)
         # Seconds are counted by ticks, which stop while the machine sleeps: sleeping is not silence.
@@ -318,4 +321,5 @@ class EngineClient(QObject):
     def _set_state(self, state: EngineState) -> None:
         if state != self.state:
             self.state = state
+            self._idle.start() if state == "ready" else self._idle.stop()
             self.state_changed.emit(state)

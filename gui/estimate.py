@@ -53,7 +53,8 @@ class _Costs:
             the frame, per million pixels of one.
         weights: bytes of the UNet.
         denoise: bytes, per million pixels of all frames.
-        decode: bytes, per million pixels of one frame.
+        decode, decode_large, decode_cpu: bytes, per million pixels of one frame: on a GPU, there above _LARGE, and on a
+            CPU.
     """
 
     tflop: float
@@ -61,11 +62,16 @@ class _Costs:
     weights: float
     denoise: float
     decode: float
+    decode_large: float
+    decode_cpu: float
 
 
-_RELEASED = _Costs(tflop=3.5, tflop_square=1.7, weights=2.8e9, denoise=0.45e9, decode=12.3e9)
-_DEMO = _Costs(tflop=0.05, tflop_square=0.01, weights=0.02e9, denoise=0.17e9, decode=1.6e9)
-_FLOAT32 = 2.0                 # times as much of everything on a CPU, which computes in it
+_RELEASED = _Costs(tflop=3.5, tflop_square=1.7, weights=2.8e9, denoise=0.45e9, decode=12.3e9, decode_large=5.1e9,
+                   decode_cpu=21.5e9)
+_DEMO = _Costs(tflop=0.05, tflop_square=0.01, weights=0.02e9, denoise=0.17e9, decode=1.6e9, decode_large=1.6e9,
+               decode_cpu=2.7e9)
+_LARGE = 0.4                   # million pixels: above, frames are decoded without Winograd's scratch
+_FLOAT32 = 2.0                 # times as much of the UNet on a CPU, which computes in it
 _POOLED_FROM = 0.58            # million pixels of a frame: above, averaged keys take most of what grows with the frame
 _POOLED = 0.3
 _OTHER = 4.0                   # loading, encoding, decoding and writing take about as long as that many evaluations
@@ -152,10 +158,11 @@ class Estimator:
 
     def _memory(self, request: Request) -> float:
         """Bytes at the peak, by the table."""
-        costs = _costs(request)
+        costs, frame = _costs(request), request.width * request.height / 1e6
         denoise = costs.weights + costs.denoise * _size(request)
-        numbers = max(denoise, costs.decode * request.width * request.height / 1e6)
-        return numbers * (_FLOAT32 if "CPU" in self.device else 1.0)
+        if "CPU" in self.device:
+            return max(_FLOAT32 * denoise, costs.decode_cpu * frame)
+        return max(denoise, frame * (costs.decode if frame <= _LARGE else costs.decode_large))
 
     def _ratio(self, what: str, request: Request) -> float:
         runs = [run for run in self._runs if run["model"] == request.model]

@@ -17,6 +17,7 @@ from i2v_mlx.files import output_error
 
 from .background import Background
 from .library import Clip
+from .settings import Preferences
 
 _LONGEST_NAME = 60             # bytes
 
@@ -40,6 +41,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("png", "PNG sequence", ""),
 )
 
+LOOPING = ("gif", "webp", "png")       # these loop by themselves, or are no film
+
 
 @dataclass(frozen=True)
 class ExportOptions:
@@ -50,6 +53,12 @@ class ExportOptions:
     boomerang: bool = False
     repeats: int = 1
     hide_prompts: bool = False
+
+
+def as_last(preferences: Preferences, fps: float, boomerang: bool) -> ExportOptions:
+    """The kind of the last export, moving as the clip is shown now."""
+    repeats = 1 if preferences.last_export in LOOPING else preferences.last_repeats
+    return ExportOptions(preferences.last_export, fps, boomerang, repeats, preferences.hide_prompts)
 
 
 class _Stopped(Exception):

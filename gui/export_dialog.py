@@ -23,22 +23,20 @@ from PySide6.QtWidgets import (
 from i2v_mlx.errors import I2VError
 
 from . import export, theme
-from .export import KINDS, ExportOptions
+from .export import KINDS, LOOPING, ExportOptions
 from .labels import TIMES, ElidedLabel, Label, named
 from .library import Clip
 from .session import Session
+from .settings import REPEATS
 from .spin_boxes import shaped
-
-_LOOPING = ("gif", "webp", "png")      # these loop by themselves, or are no film
 
 
 class ExportDialog(QDialog):
-    """Starts as the clip is shown now: its frame rate, speed and boomerang. `saved` is the file when it is done."""
+    """Starts as the clip is shown now: its frame rate, speed and boomerang."""
 
     def __init__(self, session: Session, clip: Clip, parent: QWidget | None = None):
         super().__init__(parent)
         self._session, self._clip = session, clip
-        self.saved: Path | None = None
         self.setWindowTitle("Export Clip")
         self.setMinimumWidth(416)
         player, preferences = session.player, session.preferences
@@ -49,8 +47,9 @@ class ExportDialog(QDialog):
         self.kind.setCurrentIndex(max(0, self.kind.findData(preferences.last_export)))
         self.boomerang = QCheckBox("Boomerang: forth and back")
         self.boomerang.setChecked(player.boomerang)
-        self.repeats = named(shaped(QSpinBox(minimum=1, maximum=50, suffix=f" {TIMES}")), "Repeat",
+        self.repeats = named(shaped(QSpinBox(minimum=REPEATS[0], maximum=REPEATS[-1], suffix=f" {TIMES}")), "Repeat",
                              "Players stop at the end of a film; gif and WebP loop by themselves.")
+        self.repeats.setValue(preferences.last_repeats)
         self.hide_prompts = QCheckBox("Leave the prompts out of the file")
         self.hide_prompts.setChecked(preferences.hide_prompts)
         self.summary = Label(quiet=True)
@@ -101,7 +100,8 @@ class ExportDialog(QDialog):
         options = self.options()
         preferences = self._session.preferences
         self._session.set_preferences(dataclasses.replace(
-            preferences, last_export=options.kind, last_folder=str(target.parent), hide_prompts=options.hide_prompts))
+            preferences, last_export=options.kind, last_repeats=self.repeats.value(), last_folder=str(target.parent),
+            hide_prompts=options.hide_prompts))
         self.error.hide()
         self.bar.setValue(0)
         self.bar.show()
@@ -119,7 +119,7 @@ class ExportDialog(QDialog):
 
     def _describe(self, *_: object) -> None:
         options = self.options()
-        self.repeats.setEnabled(options.kind not in _LOOPING)
+        self.repeats.setEnabled(options.kind not in LOOPING)
         frames = self._session.player.count
         count = (2 * frames - 2 if options.boomerang and frames > 2 else frames) * self.options().repeats
         request = self._clip.request
@@ -127,7 +127,7 @@ class ExportDialog(QDialog):
                              f"{count / options.fps:.1f} s")
 
     def _choose(self) -> None:
-        target = choose_target(self, self._session, self._clip, self.options())
+        target = _choose_target(self, self._session, self._clip, self.options())
         if target is not None:
             self.start(target)
 
@@ -135,7 +135,6 @@ class ExportDialog(QDialog):
         self.bar.setValue(round(1000 * fraction))
 
     def _done(self, path: Path) -> None:
-        self.saved = path
         self.accept()
 
     def _stopped(self) -> None:
@@ -149,7 +148,7 @@ class ExportDialog(QDialog):
         self.error.show()
 
 
-def choose_target(parent: QWidget, session: Session, clip: Clip, options: ExportOptions) -> Path | None:
+def _choose_target(parent: QWidget, session: Session, clip: Clip, options: ExportOptions) -> Path | None:
     """The save panel."""
     kind = export.kind(options.kind)
     folder = Path(session.preferences.last_folder or Path.home())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ from i2v_mlx.errors import I2VError
 from i2v_mlx.files import atomic
 from i2v_mlx.images import MAX_FILE_BYTES
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 20.0               # of silence
+LONGEST_S = 120.0              # in all: a server that trickles is not waited for
 _SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif", "image/bmp": ".bmp",
              "image/tiff": ".tif", "image/avif": ".avif"}
 
 
-def fetch(url: str, folder: Path) -> Path:
-    """Gets the picture and returns its file in `folder`. Slow.
+def fetch(url: str, folder: Path, go_on: Callable[[], None] = lambda: None) -> Path:
+    """Gets the picture and returns its file in `folder`. Slow; `go_on` is called between the pieces and may raise.
 
     Raises I2VError ``fetch_failed``, ``fetch_not_a_picture`` or ``image_too_large``.
     """
@@ -33,7 +36,7 @@ def fetch(url: str, folder: Path) -> Path:
         request = web.Request(url, headers={"User-Agent": f"Livestill/{__version__}", "Accept": "image/*"})
         with opener.open(request, timeout=TIMEOUT_S) as response:
             suffix = _suffix(response)
-            data = response.read(MAX_FILE_BYTES + 1)
+            data = _read(response, go_on)
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
@@ -42,6 +45,16 @@ def fetch(url: str, folder: Path) -> Path:
     if len(data) > MAX_FILE_BYTES:
         raise I2VError("image_too_large", "The picture at that address is too large.", "Use a smaller one.")
     return keep(data, suffix, folder)
+
+
+def _read(response: Any, go_on: Callable[[], None]) -> bytes:
+    data, end = bytearray(), time.monotonic() + LONGEST_S
+    while len(data) <= MAX_FILE_BYTES and (piece := response.read1(2**16)):
+        data += piece
+        go_on()
+        if time.monotonic() > end:
+            raise TimeoutError("it takes too long")
+    return bytes(data)
 
 
 def keep(data: bytes, suffix: str, folder: Path) -> Path:

@@ -11,7 +11,7 @@ from i2v_mlx.errors import I2VError
 from i2v_mlx.request import Request
 
 JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
-OVER: tuple[JobState, ...] = ("done", "failed", "cancelled")
+CLEARED: tuple[JobState, ...] = ("done", "cancelled")       # a failed job can be resumed, or at least tells why
 
 
 @dataclass

@@ -121,7 +121,8 @@ class Library(QObject):
         rows = self._database.execute(
             rf"SELECT {_LISTED} FROM clips WHERE prompt LIKE ? ESCAPE '\' AND favourite >= ? "
             "ORDER BY created DESC, id DESC", (like, int(favourites)))
-        return [Entry(*row[:-2], favourite=bool(row[-2]), missing=bool(row[-1])) for row in rows]
+        return [Entry(number, prompt, image, seed, created, bool(favourite), bool(missing))
+                for number, prompt, image, seed, created, favourite, missing in rows]
 
     def clips(self) -> list[Clip]:
         """All that this version can read, newest first."""

@@ -10,6 +10,7 @@ from PySide6.QtCore import QByteArray, QEvent, Qt
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleAnnouncementEvent,
+    QAction,
     QCloseEvent,
     QDragEnterEvent,
     QDropEvent,
@@ -132,7 +133,7 @@ class MainWindow(QMainWindow):
         actions.filmstrip.toggled.connect(self.filmstrip.setVisible)
         self.clip_view.drag_wanted.connect(self._drag_clip)
         self.clip_view.menu_wanted.connect(self.clip_menu.popup)
-        session.intake.picture.connect(self._new_picture)
+        session.picture.opened.connect(self._new_picture)
         session.picture.changed.connect(self._show_centre)
         session.player.frames_changed.connect(self._show_centre)
         session.problem.connect(self.error_bar.show_problem)
@@ -165,7 +166,7 @@ class MainWindow(QMainWindow):
         """A new worker finds a new model; one that works is not disturbed."""
         engine = self.session.engine
         self.actions_.model.setEnabled(self.card.needed)
-        if self._engine_is_old and engine.job is None and engine.state == "ready":
+        if self._engine_is_old and engine.job is None and engine.state in ("ready", "stopped"):
             self._engine_is_old = False
             engine.release()
             engine.start()
@@ -232,18 +233,25 @@ class MainWindow(QMainWindow):
     def _restore(self) -> None:
         self.resize(*_FIRST)
         parts = self.session.preferences.window.split(",")
-        if len(parts) == 2:
+        if len(parts) == 3:
             try:
-                geometry, splitter = (QByteArray(base64.b64decode(part, validate=True)) for part in parts)
+                geometry, splitter = (QByteArray(base64.b64decode(part, validate=True)) for part in parts[:2])
             except ValueError:
                 return
             self.restoreGeometry(geometry)
             self._splitter.restoreState(splitter)
+            for shown, action in zip(parts[2], self._panels(), strict=False):
+                action.setChecked(shown == "1")
 
     def _remember(self) -> None:
-        parts = (self.saveGeometry(), self._splitter.saveState())
-        window = ",".join(base64.b64encode(part.data()).decode() for part in parts)
+        parts = [base64.b64encode(part.data()).decode() for part in (self.saveGeometry(), self._splitter.saveState())]
+        shown = "".join(str(int(action.isChecked())) for action in self._panels())
+        window = ",".join([*parts, shown])
         self.session.set_preferences(dataclasses.replace(self.session.preferences, window=window))
+
+    def _panels(self) -> tuple[QAction, ...]:
+        actions = self.actions_
+        return actions.library, actions.filmstrip, actions.advanced
 
     def to_front(self) -> None:
         """A second start wants this window seen."""

@@ -41,6 +41,7 @@ class ModelCard(QFrame):
         self.small.setToolTip("Needs about half the memory, and 3 GB more on the disk: it is made of the model, once, "
                               "before its first clip.")
         self._proposed = False
+        self._pressed = False         # here; there is a card in the preferences too
         self._chosen = ""             # what was downloaded, until the engine has it
         self.button = QPushButton(icon("download"), "Download")
         self.button.clicked.connect(self._press)
@@ -80,7 +81,9 @@ class ModelCard(QFrame):
         return hello is not None and model_download.NAME not in hello.models
 
     def _downloaded(self, done: bool) -> None:
-        self._chosen = (model_download.EIGHT_BIT if self.small.isChecked() else model_download.NAME) if done else ""
+        wanted = model_download.EIGHT_BIT if self.small.isChecked() else model_download.NAME
+        self._chosen = wanted if done and self._pressed else ""
+        self._pressed = False
 
     def _greet(self) -> None:
         """Proposes 8-bit where the memory is small; what was downloaded is what the next clip is made with."""
@@ -96,11 +99,11 @@ class ModelCard(QFrame):
 
     def _show(self) -> None:
         running, free, facts = self._download.running, model_download.free_bytes(), model_download.facts()
-        room = free > _ROOM * facts.bytes
+        room = free > _ROOM * (facts.bytes - self._download.have_bytes)
         self.facts["Size"].setText(f"{quantities.size(facts.bytes)}, {quantities.size(free)} free"
                                    + ("" if room else ": not enough"))
         self.facts["Size"].set_warning(not room)
-        self.facts["Folder"].setText(with_tilde(model_download.folder()))
+        self.facts["Folder"].setText(with_tilde(self._download.folder))
         self.facts["Licence"].setText(facts.licence)
         self.facts["Command"].setText(model_download.COMMAND)
         self.bar.setVisible(running)
@@ -109,7 +112,10 @@ class ModelCard(QFrame):
         self.line.setVisible(bool(self._download.line))
         self.button.setText("Stop" if running else "Download")
         self.button.setIcon(icon("close" if running else "download"))
-        self.button.setEnabled(running or room)
 
     def _press(self) -> None:
-        self._download.cancel() if self._download.running else self._download.start()
+        if self._download.running:
+            self._download.cancel()
+        else:
+            self._pressed = True
+            self._download.start()        # if there is too little room, it knows best and says so

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -57,6 +58,8 @@ class ModelDownload(QObject):
     """Runs the engine's download command. Nothing else in the app fetches a model, and only when asked.
 
     Attributes:
+        folder: where the model goes.
+        have_bytes: of it here already, from an earlier try; 0 while that is not known.
         fraction: of the bytes that are here; None while that is not known.
         line: how far it is, or why it ended, in words.
 
@@ -75,6 +78,9 @@ class ModelDownload(QObject):
         self._command = command or [sys.executable, *how]
         self._process: QProcess | None = None
         self._rest = b""
+        self._explained = False        # `line` says why it ended
+        self.folder = folder()
+        self.have_bytes = 0
         self.fraction: float | None = None
         self.line = ""
 
@@ -88,16 +94,17 @@ class ModelDownload(QObject):
             return
         self._process = process = QProcess(self)
         process.readyReadStandardOutput.connect(self._read)
+        process.readyReadStandardError.connect(self._log)
         process.errorOccurred.connect(self._failed)
         process.finished.connect(self._finished)
-        self._rest, self.fraction, self.line = b"", None, "Starting…"
+        self._rest, self.fraction, self.line, self._explained = b"", None, "Looking what is to be fetched…", False
         process.start(self._command[0], self._command[1:])
         self.changed.emit()
 
     def cancel(self) -> None:
         """What was fetched stays."""
         if self._process is not None:
-            self.line = "Stopped. What was fetched is kept."
+            self.line, self._explained = "Stopped. What was fetched is kept.", True
             self._process.kill()
 
     def close(self) -> None:
@@ -124,29 +131,40 @@ class ModelDownload(QObject):
 
     def _take(self, event: dict[str, Any]) -> None:
         kind = event.get("event")
-        if kind == "progress":
+        if kind == "start":
+            self.folder, self.have_bytes = Path(event["folder"]), event["have_bytes"]
+            self.line = f"{quantities.size(event['bytes'] - self.have_bytes)} are to be fetched."
+        elif kind == "progress":
             here, total, left = event["bytes"], event["total"], event["seconds_left"]
-            self.fraction = here / total if total else None
+            self.fraction, self.have_bytes = here / total if total else None, here
             self.line = f"{quantities.size(here)} of {quantities.size(total)}"
             if left is not None:
                 speed = quantities.size(event["bytes_per_second"])
                 self.line += f", {speed} a second, {quantities.duration(left)} left"
         elif kind == "checking":
-            self.line = "Checking what has come…"
+            self.line = f"Checking {event['file']}…"
         elif kind == "waiting":
             self.line = f"{event['reason']}; trying again"
         elif kind == "failed":
-            self.line = f"{event['message']} {event['hint']}".strip()
+            self.line, self._explained = f"{event['message']} {event['hint']}".strip(), True
         elif kind == "finished":
-            self.line = "The model is here."
+            self.line, self._explained = "The model is here.", True
+
+    def _log(self) -> None:
+        if self._process is not None:
+            for line in bytes(self._process.readAllStandardError().data()).decode("utf-8", "replace").splitlines():
+                logging.getLogger("livestill").info("download: %s", line)
 
     def _failed(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
-            self.line = "The download could not be started."
+            self.line, self._explained = "The download could not be started.", True
             self._end(False)
 
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
+        self._log()
+        if not self._explained:
+            self.line = "The download stopped unexpectedly. What was fetched is kept; Help > Show Log says more."
         self._end(code == 0 and status == QProcess.ExitStatus.NormalExit)
 
     def _end(self, done: bool) -> None:

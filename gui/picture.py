@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
@@ -19,14 +21,17 @@ class Picture(QObject):
     Attributes:
         path: of the picture; "" for none.
         image: upright, sRGB, full size; None while there is none.
-        loading: `image` is still that of another path.
+        loading: another picture is being read.
 
     Signals:
-        changed(): `image` is another one.
-        failed(I2VError): the file cannot be used; `image` is None.
+        changed(): `image` is another one, or `loading` has changed.
+        opened(str): a picture that was offered is sound, and `image` is it.
+        failed(I2VError): a file cannot be used. What was offered leaves everything as it was; for the draft's own
+            picture `image` is None now.
     """
 
     changed = Signal()
+    opened = Signal(str)
     failed = Signal(object)
 
     def __init__(self, background: Background, parent: QObject | None = None):
@@ -37,26 +42,42 @@ class Picture(QObject):
         self._background = background
         self._loads = 0
 
+    def offer(self, path: str) -> None:
+        """Begins to read a picture that replaces this one if it is sound; `opened` or `failed` follows."""
+        self._read(path, lambda image: self._open(path, image), lambda: None)
+
     def load(self, path: str) -> None:
-        """Begins to load; an earlier load that is not finished is forgotten. An empty path clears."""
+        """Begins to read the draft's picture, unless it is here. An empty path clears."""
+        if path != self.path or self.image is None or self.loading:
+            self.path = path
+            if path:
+                self._read(path, self._show, lambda: self._show(None))
+            else:
+                self._loads += 1
+                self._show(None)
+
+    def _read(self, path: str, done: Callable[[QImage], None], undone: Callable[[], None]) -> None:
+        """What is still being read is forgotten."""
         self._loads += 1
         this_load = self._loads
-        self.path = path
-        self.loading = bool(path)
-        if not path:
-            self._show(this_load, None)
-            return
+        self.loading = True
+        self.changed.emit()
+
+        def fail(error: I2VError) -> None:
+            if this_load == self._loads:
+                self.loading = False
+                undone()
+                self.changed.emit()
+                self.failed.emit(error)
+
         self._background.run(lambda: to_qimage(np.asarray(images.load(path))),
-                             lambda image: self._show(this_load, image),
-                             lambda error: self._fail(this_load, error))
+                             lambda image: done(image) if this_load == self._loads else None, fail)
 
-    def _show(self, load: int, image: QImage | None) -> None:
-        if load == self._loads:
-            self.loading = False
-            self.image = image
-            self.changed.emit()
+    def _open(self, path: str, image: QImage) -> None:
+        self.path, self.image, self.loading = path, image, False
+        self.opened.emit(path)
+        self.changed.emit()
 
-    def _fail(self, load: int, error: I2VError) -> None:
-        if load == self._loads:
-            self._show(load, None)
-            self.failed.emit(error)
+    def _show(self, image: QImage | None) -> None:
+        self.image, self.loading = image, False
+        self.changed.emit()

@@ -13,7 +13,7 @@ from i2v_mlx.errors import I2VError
 from i2v_mlx.request import Request
 
 from . import state_file
-from .jobs import Job
+from .jobs import CLEARED, Job
 
 
 class Queue(QObject):
@@ -86,7 +86,7 @@ class Queue(QObject):
 
     def clear_finished(self) -> None:
         """Takes done and cancelled jobs off the list."""
-        self.jobs = [job for job in self.jobs if job.state not in ("done", "cancelled")]
+        self.jobs = [job for job in self.jobs if job.state not in CLEARED]
         self._save()
         self.changed.emit()
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, QObject, Signal
+from PySide6.QtCore import QMimeData, QObject, QTimer, Signal
 
 from i2v_mlx.errors import I2VError
 from i2v_mlx.events import Hello
 from i2v_mlx.request import Request
 
-from . import diagnostics, last_draft, problems, settings
+from . import diagnostics, last_draft, leftovers, problems, settings
 from .background import Background
 from .draft import FIELDS, Draft
 from .engine_client import EngineClient
@@ -30,6 +31,8 @@ from .queue import Queue
 from .runner import Runner
 from .settings import Preferences
 from .stage import Stage
+
+_LOOKED_AT_MS = 400
 
 
 class Session(QObject):
@@ -90,12 +93,13 @@ class Session(QObject):
         self.estimator = Estimator(places.estimates)
         self.estimate: Estimate = self.estimator.estimate(self.draft.request)
         self._refused_takes = 1
-        self._to_turn = ""             # the picture whose shape the video shall have, once it is known
+        self._share_soon = QTimer(self, singleShot=True, interval=_LOOKED_AT_MS)
+        self._share_soon.timeout.connect(self._share)
         self._notices = [damaged, unusable, self.queue.notice, self.library.notice, self.estimator.notice]
 
         self.runner = Runner(places, self.engine, self.queue, self.estimator, self)
         self.stage = Stage(self.runner, self.library, places.clips, self.player, self.background, self)
-        self.intake = Intake(places.pictures, self.background, self)
+        self.intake = Intake(places.pictures, self.background, self.library.pictures, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -109,8 +113,9 @@ class Session(QObject):
         self.runner.held_changed.connect(self.held_changed)
         self.stage.job_done.connect(self._job_done)
         self.stage.shown_changed.connect(self.shown_changed)
-        self.intake.picture.connect(self._take_picture)
-        self.picture.changed.connect(self._turn)
+        self.stage.shown_changed.connect(self._share_soon.start)
+        self.intake.picture.connect(self.picture.offer)
+        self.picture.opened.connect(self._take_picture)
         self.intake.pictures.connect(self._queue_pictures)
         self.intake.settings.connect(self._recall)
         self.intake.consent_needed.connect(self._ask_to_fetch)
@@ -142,6 +147,8 @@ class Session(QObject):
             if notice is not None:
                 self.notice.emit(f"{notice.message} {notice.hint}")
         self.stage.find_clips()
+        started = time.time()
+        self.background.run(lambda: leftovers.sweep(self.places, started), lambda done: None, lambda error: None)
 
     # the picture
 
@@ -164,12 +171,9 @@ class Session(QObject):
 
         What will not fit into memory is a problem too, unless `anyway`.
         """
-        error = self.draft.problem()
-        if error is None and not (self.estimate.fits or anyway):
-            self._refused_takes = takes
-            fitting = " or ".join(sentence for sentence, _ in self.estimate.alternatives)
-            error = I2VError("would_not_fit", f"This {self.estimate}.", f"These fit: {fitting}." if fitting else "")
+        error = self.draft.problem() or (None if anyway else self._too_big())
         if error is not None:
+            self._refused_takes = takes
             self._fail(error)
             return []
         if self.queue.running() is None:
@@ -271,6 +275,7 @@ class Session(QObject):
     def close(self) -> None:
         """Before the app ends: pauses what runs, ends the engine, saves. Blocks for a few seconds at most."""
         self.player.pause()
+        self._share_soon.stop()
         self.exporter.cancel()
         self.runner.close()
         self.background.close()
@@ -288,21 +293,21 @@ class Session(QObject):
         self.runner.resume(None)
         return jobs
 
-    def _take_picture(self, path: str) -> None:
-        self._to_turn = path
-        self.draft.set_picture(path)
+    def _too_big(self) -> I2VError | None:
+        if self.estimate.fits:
+            return None
+        fitting = " or ".join(sentence for sentence, _ in self.estimate.alternatives)
+        return I2VError("would_not_fit", f"This {self.estimate}.", f"These fit: {fitting}." if fitting else "")
 
-    def _turn(self) -> None:
-        """A new portrait makes an upright video. A size that was recalled or typed after that stays as it is."""
+    def _take_picture(self, path: str) -> None:
+        """It can be read."""
         image = self.picture.image
-        if image is not None and self.picture.path == self._to_turn and image.width() != image.height():
-            self.draft.turn(portrait=image.height() > image.width())
-        self._to_turn = ""
+        self.draft.set_picture(path, (image.width(), image.height()) if image is not None else (1, 1))
 
     def _queue_pictures(self, paths: list[str]) -> None:
         if not self.draft.request.image:
-            self.draft.set_picture(paths[0])
-        error = self.draft.problem()
+            self.picture.offer(paths[0])
+        error = self.draft.problem(paths[0]) or self._too_big()
         if error is not None:
             self._fail(error)
             return
@@ -325,6 +330,11 @@ class Session(QObject):
             names.remove("model")
             self.notice.emit(f"The model {Path(request.model).name} is not on this machine.")
         self.draft.recall(request, names)
+
+    def _share(self) -> None:
+        """Whoever looks at a clip for a moment may drag it out: its file is made in advance."""
+        if self.shown is not None and not self.shown.missing:
+            self.drag_file(self.shown.id)
 
     def _ask_to_fetch(self, url: str) -> None:
         if self.preferences.fetch_pictures:

@@ -12,6 +12,7 @@ from i2v_mlx.errors import I2VError
 from . import state_file
 from .seed import SEED_MODES, SeedMode
 
+REPEATS = range(1, 51)
 APPEARANCES = ("system", "light", "dark")
 
 
@@ -25,9 +26,9 @@ class Preferences:
         hide_prompts: leave prompts out of exported files.
         fetch_pictures: pictures may be fetched from the web without asking each time.
         sound: play a sound when a clip is done.
-        last_export: kind of the last export, for "export as last".
-        last_folder: of the open and save panels.
-        window: geometry and splitters, base64.
+        last_export, last_repeats, last_folder: kind, repeats and folder of the last export, for the next one and for
+            "export as last"; no folder as long as there was none.
+        window: geometry and splitters, base64, and which panels are open.
     """
 
     clips_folder: str = ""
@@ -40,6 +41,7 @@ class Preferences:
     fetch_pictures: bool = False
     sound: bool = True
     last_export: str = "mp4"
+    last_repeats: int = 1
     last_folder: str = ""
     window: str = ""
 
@@ -73,4 +75,6 @@ def _makes_sense(name: str, value: Any) -> bool:
         return value in SEED_MODES
     if name == "playback_fps":
         return isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 60
+    if name == "last_repeats":
+        return type(value) is int and value in REPEATS
     return default is not None and type(value) is type(default)

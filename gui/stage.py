@@ -107,9 +107,14 @@ class Stage(QObject):
             return target
         if clip not in self._being_shared:
             self._being_shared.add(clip)
-            self._background.run(lambda: _share(found, target, options), lambda _: self._being_shared.discard(clip),
-                                 lambda error: self._being_shared.discard(clip))
+            self._background.run(lambda: self._share(found, target, options),
+                                 lambda _: self._being_shared.discard(clip), lambda _: self._being_shared.discard(clip))
         return None
+
+    def _share(self, clip: Clip, target: Path, options: ExportOptions) -> None:
+        """On a thread."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        export.write(clip, target, options, self._background.stop_if_closed)
 
     # the job in progress
 
@@ -204,8 +209,3 @@ def _still(request: Request) -> np.ndarray:
     if request.crop is not None:
         image = images.crop(image, request.crop)
     return np.asarray(images.centre_crop(image, request.width, request.height))
-
-
-def _share(clip: Clip, target: Path, options: ExportOptions) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    export.write(clip, target, options, lambda fraction: None)

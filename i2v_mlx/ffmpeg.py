@@ -204,8 +204,14 @@ def _run(path: Path, output: list[str]) -> bytes:
         raise _missing() from error
     if result.returncode != 0:
         text = result.stderr[-_TAIL_BYTES:].decode(errors="replace").strip()
-        raise _unreadable(path, text or f"ffmpeg ended with code {result.returncode}")
+        raise _unreadable(path, _first_reason(text) or f"ffmpeg ended with code {result.returncode}")
     return result.stdout
+
+
+def _first_reason(text: str) -> str:
+    """ffmpeg's first complaint, without the addresses; those that follow are its consequences."""
+    line = text.split("\n", 1)[0]
+    return re.sub(r"\[[^]]* @ 0x[0-9a-f]+\] ", "", line).strip().rstrip(".")
 
 
 def _packets(text: str) -> list[str]:

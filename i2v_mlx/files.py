@@ -33,7 +33,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
         I2VError: ``disk_full``, ``output_unwritable``.
     """
     path = Path(path)
-    _sweep(path)
+    sweep(path)
     part = path.with_name(f".{_short(path.stem)}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield part
@@ -116,6 +116,16 @@ def unused_path(path: Path | str) -> Path:
     return next(name for name in names if not os.path.lexists(name))
 
 
+def sweep(path: Path) -> None:
+    """Removes what killed processes have left of `path`."""
+    start = f".{_short(path.stem)}."
+    with suppress(OSError):
+        for left in path.absolute().parent.iterdir():
+            match = _PART.match(left.name, len(start) - 1) if left.name.startswith(start) else None
+            if match and not _alive(int(match[1])):
+                _remove(left)
+
+
 def resource(name: str) -> Path:
     """A bundled file or folder: i2v_mlx/resources in an installed wheel, resources at the top of a checkout."""
     package = Path(__file__).parent
@@ -137,16 +147,6 @@ def sha256_of(path: Path | str) -> str:
 def _short(stem: str) -> str:
     """Leaves room for the rest of a temporary name, within the 255 bytes of a file name."""
     return os.fsencode(stem)[:180].decode(errors="ignore")
-
-
-def _sweep(path: Path) -> None:
-    """Removes what killed processes have left of `path`."""
-    start = f".{_short(path.stem)}."
-    with suppress(OSError):
-        for left in path.absolute().parent.iterdir():
-            match = _PART.match(left.name, len(start) - 1) if left.name.startswith(start) else None
-            if match and not _alive(int(match[1])):
-                _remove(left)
 
 
 def _alive(pid: int) -> bool:

@@ -100,12 +100,18 @@ def test_fresh_noise_goes_with_the_sampler_that_takes_it(draft):
 
 
 def test_the_video_turns_with_the_picture(draft):
-    draft.turn(portrait=True)
+    draft.set_picture("b.png", (3000, 4000))
     assert (draft.request.width, draft.request.height) == (288, 512)
-    draft.turn(portrait=True)
-    assert draft.undo_stack.count() == 1
+    draft.set_picture("c.png", (100, 4000))
+    assert (draft.request.width, draft.request.height) == (288, 512)
+    draft.set_picture("d.png", (700, 700))
+    assert (draft.request.width, draft.request.height) == (288, 512)
+    draft.set_picture("e.png", (4000, 3000))
+    assert (draft.request.width, draft.request.height) == (512, 288)
+    draft.undo_stack.undo()                                # one step back is all of it
+    assert (draft.request.image, draft.request.width) == ("d.png", 288)
     draft.change(width=512, height=512)
-    draft.turn(portrait=False)
+    draft.set_picture("f.png", (3000, 4000))
     assert (draft.request.width, draft.request.height) == (512, 512)
 
 

@@ -106,7 +106,8 @@ def take(session, qtbot):
 
     def drop(dropped):
         app = session(start=False)
-        outcome = [app.picture.changed, app.intake.problem, app.intake.settings, app.intake.consent_needed]
+        outcome = [app.picture.opened, app.picture.failed, app.intake.problem, app.intake.settings,
+                   app.intake.consent_needed]
         count = []
         for signal in outcome:
             signal.connect(lambda *values: count.append(values))

@@ -214,6 +214,7 @@ def test_what_does_not_fit_is_refused_with_what_does(session, qtbot, photo):
     qtbot.waitUntil(lambda: app.engine.state == "ready", timeout=10_000)
     assert app.draft.request.model == "i2vgen-xl"
     drop(app, photo)
+    qtbot.waitUntil(lambda: app.picture.image is not None, timeout=10_000)
     app.draft.change(width=1280, height=704, num_frames=16)
     assert not app.estimate.fits and app.generate() == []
     (problem,) = app.problems

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from gui import theme
 from gui.export_dialog import ExportDialog
 from gui.main_window import SMALLEST, MainWindow
 from gui.problems import Problem
+from i2v_mlx import frames
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")     # offscreen has no window manager
 
@@ -101,7 +102,32 @@ def test_drop_generate_watch_and_export(filled, qtbot, tmp_path):
     dialog = window.findChild(ExportDialog)
     dialog.start(tmp_path / "boats.mp4")
     qtbot.waitUntil(lambda: (tmp_path / "boats.mp4").exists() and not window.session.exporter.busy, timeout=20_000)
-    assert window.error_bar.message.text() == "Saved boats.mp4."
+    assert window.error_bar.message.text() == f"Saved boats.mp4 in {tmp_path.name}."
+
+    again = tmp_path / f"harbour-{window.session.shown.request.seed}.mp4"
+    again.write_bytes(b"somebody's")
+    window.session.player.set_speed(2.0)
+    window.actions_.export_again.trigger()               # the same kind to the same place, without a question
+    assert not any(panel.isVisible() for kind in (QFileDialog, ExportDialog) for panel in window.findChildren(kind))
+    fresh = again.with_stem(f"{again.stem}-2")
+    saved = f"Saved {fresh.name} in {tmp_path.name}."
+    qtbot.waitUntil(lambda: window.error_bar.message.text() == saved, timeout=20_000)
+    assert again.read_bytes() == b"somebody's" and frames.probe(fresh).fps == 16.0
+
+
+def test_export_as_last_asks_the_first_time_and_says_what_went_wrong(filled, qtbot, tmp_path):
+    window = filled()
+    make_clip(window, qtbot)
+    window.actions_.export_again.trigger()
+    dialog = window.findChild(ExportDialog)
+    assert dialog.isVisible()
+    dialog.reject()
+    gone = tmp_path / "unplugged"
+    window.session.set_preferences(dataclasses.replace(window.session.preferences, last_folder=str(gone)))
+    window.actions_.export_again.trigger()
+    qtbot.waitUntil(lambda: window.error_bar.problem is not None, timeout=10_000)
+    assert window.error_bar.problem.code == "output_folder_missing" and str(gone) in window.error_bar.message.text()
+    assert not gone.exists()
 
 
 def test_export_to_a_bad_place_says_so_and_stays(filled, qtbot, tmp_path):
@@ -350,12 +376,15 @@ def test_the_window_comes_back_as_it_was(session, qtbot):
     first.show()
     first.resize(1100, 760)
     first._splitter.setSizes([300, 560, 240])
+    first.actions_.filmstrip.setChecked(False)
+    first.actions_.advanced.setChecked(True)
     first.close()
     second = MainWindow(first.session)
     qtbot.addWidget(second)
     second.show()
     assert (second.width(), second.height()) == (1100, 760)
     assert second._splitter.sizes() == first._splitter.sizes()
+    assert second.library_panel.isVisible() and second.settings.steps.isVisible() and not second.filmstrip.isVisible()
     first.session.set_preferences(dataclasses.replace(first.session.preferences, window="no,base64!"))
     third = MainWindow(first.session)                    # nonsense is passed over
     qtbot.addWidget(third)
@@ -386,18 +415,29 @@ def test_the_card_downloads_with_progress_and_the_engine_finds_the_model(window,
     window = window({"hello": {"models": ["demo"]}}, {"hello": {"models": ["i2vgen-xl", "demo"]}})
     fake = tmp_path / "download.py"
     fake.write_text("""
-import json, sys, time
-for event in ({"event": "start"}, {"event": "progress", "bytes": 2 * 10**9, "total": 5 * 10**9,
-               "bytes_per_second": 4.5e7, "seconds_left": 66.0}, "garbage"):
-    print(json.dumps(event), flush=True)
-sys.stdin.read(1)
-print(json.dumps({"event": "finished"}), flush=True)
+import sys
+from i2v_mlx.download import Finished, Progress, Start
+from i2v_mlx.download_progress import JsonLines
+from i2v_mlx.transfer import Checking, Waiting
+lines = JsonLines()
+for event in (Checking("unet.safetensors"), Start("a/b", "/models/there", 5 * 10**9, 10**9, 7 * 10**9, "MIT", ""),
+              Waiting("the server took too long", 2.0)):
+    lines.show(event)
+    sys.stdin.readline()
+print('"garbage"', flush=True)
+print("stray words", file=sys.stderr, flush=True)
+lines.show(Progress("unet.safetensors", 2 * 10**9, 5 * 10**9, 4.5e7, 66.0))
+sys.stdin.readline()
+lines.show(Finished("/models/there", True))
 """)
     window.download._command = [sys.executable, str(fake)]
     window.card.button.click()
-    qtbot.waitUntil(lambda: window.card.bar.value() == 400, timeout=10_000)
-    assert window.card.line.text() == "2.0 GB of 5.0 GB, 45 MB a second, 1 min left"
-    assert window.card.button.text() == "Stop"
+    for said in ("Checking unet.safetensors…", "4.0 GB are to be fetched.", "the server took too long; trying again",
+                 "2.0 GB of 5.0 GB, 45 MB a second, 1 min left"):
+        qtbot.waitUntil(lambda said=said: window.card.line.text() == said, timeout=10_000)
+        assert window.card.button.text() == "Stop"
+        window.download._process.write(b"\n")
+    assert window.card.bar.value() == 400 and window.card.facts["Folder"].text() == "/models/there"
     window.download._process.closeWriteChannel()
     qtbot.waitUntil(lambda: not window.card.isVisible(), timeout=10_000)     # a new worker has the model
 
@@ -414,6 +454,10 @@ sys.exit(1)
     with qtbot.waitSignal(window.download.ended, timeout=10_000):
         window.card.button.click()
     assert window.card.line.text() == "There is no network. Try again." and window.card.button.text() == "Download"
+    fake.write_text("raise SystemExit('no words')")
+    with qtbot.waitSignal(window.download.ended, timeout=10_000):
+        window.card.button.click()
+    assert window.card.line.text().startswith("The download stopped unexpectedly.")
     fake.write_text("import time; time.sleep(60)")
     window.card.button.click()
     with qtbot.waitSignal(window.download.ended, timeout=10_000):
