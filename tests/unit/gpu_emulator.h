@@ -14,6 +14,7 @@
 struct uint3 { unsigned x, y, z; };
 static uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}; }
 using half = _Float16;
+using float16_t = _Float16;
 using std::exp;
 using std::sqrt;
 
@@ -65,8 +66,13 @@ static int run_threadgroup(bool descending) {
     }
 }
 
-// Metal ends the grid in the middle of a threadgroup, CUDA rounds it up (`whole`).
-static int run(const unsigned* grid, const unsigned* group, bool whole, bool descending, void (*text)()) {
+// Metal ends the grid in the middle of a threadgroup, CUDA rounds it up.
+static int run(const unsigned* grid, const unsigned* group, bool descending, void (*text)()) {
+#ifdef CUDA
+    const bool whole = true;
+#else
+    const bool whole = false;
+#endif
     body = text;
     threadgroup_size = {group[0], group[1], group[2]};
     unsigned groups[3];

@@ -1,13 +1,14 @@
 """Runs a kernel's text on the CPU, as MLX would hand it to Metal or to CUDA (see gpu_emulator.h).
 
-The signature is written as MLX 0.32 writes it: `const device T* name` for the inputs, `device T* name` for the output,
-and Metal's positions where the text names them.
+For Metal the whole text is MLX's own, with the signature that it writes and the grid that it was given: MLX tells both
+when it exports a graph, on any machine. For CUDA, which it does not tell, the signature is written as MLX 0.32 does.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -16,8 +17,9 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 
-from i2v_mlx.layers.norm_kernel import METAL, Dialect, Kernel
+from i2v_mlx.layers.norm_kernel import CUDA, METAL, Dialect, Kernel
 
+METAL_KERNEL = mx.fast.metal_kernel  # as it is before any test replaces it
 COMPILER = shutil.which("g++")
 TYPES = {mx.float32: "float", mx.float16: "half", mx.int32: "int"}
 POSITIONS = {
@@ -48,17 +50,21 @@ class Emulator:
         self.launches: list[dict] = []
 
     def __call__(self, kernel: Kernel, inputs, output_shape, output_dtype, template, grid, threadgroup) -> mx.array:
-        launch = {"kernel": kernel, "inputs": inputs, "output_shape": output_shape, "output_dtype": output_dtype,
-                  "template": dict(template), "grid": grid, "threadgroup": threadgroup}  # fmt: skip
-        self.launches.append(launch)
+        launch = {"inputs": inputs, "output_shape": output_shape, "output_dtype": output_dtype,
+                  "template": template, "grid": grid, "threadgroup": threadgroup}  # fmt: skip
+        self.launches.append({"kernel": kernel, **launch, "template": dict(template)})
         assert len(inputs) == len(kernel.inputs)
-        run = self._compile(replace(kernel, source=self.edit(kernel.source)), inputs, output_dtype, template)
+        edited = replace(kernel, source=self.edit(kernel.source))
+        if self.dialect is METAL:
+            text, call, grid, threadgroup = _for_metal(edited, launch)
+        else:
+            text, call = _for_cuda(edited, launch)
+        run = self._compiled(text, call)
         arrays = [np.array(array) for array in inputs]
-        arrays.append(np.zeros(output_shape, np.dtype(np.float16 if output_dtype == mx.float16 else np.float32)))
-        fills = [np.nan if array.dtype.kind == "f" else -1 for array in arrays]
+        arrays.append(np.zeros(output_shape, np.float16 if output_dtype == mx.float16 else np.float32))
         guarded = []
-        for array, fill in zip(arrays, fills, strict=True):
-            memory = np.full(array.size + 2 * GUARD, fill, array.dtype)
+        for array in arrays:
+            memory = np.full(array.size + 2 * GUARD, np.nan if array.dtype.kind == "f" else -1, array.dtype)
             if array is not arrays[-1]:  # the output begins as NaN everywhere: what is not written stays so
                 memory[GUARD:-GUARD] = array.ravel()
             guarded.append(memory)
@@ -72,42 +78,64 @@ class Emulator:
             assert np.isnan(guard).all(), "written beyond the output"
         return mx.array(guarded[-1][GUARD:-GUARD].reshape(output_shape))
 
-    def _compile(self, kernel: Kernel, inputs, output_dtype, template):
-        metal = self.dialect is METAL
-        space = "device " if metal else ""
-        names = [*kernel.inputs, kernel.output]
-        types = [TYPES[array.dtype] for array in inputs] + [TYPES[output_dtype]]
-        constants = ["const "] * len(inputs) + [""]
-        parameters = [f"{const}{space}{kind}* {name}"
-                      for const, kind, name in zip(constants, types, names, strict=True)]  # fmt: skip
-        arguments = [f"({const}{kind}*)memory[{i}]"
-                     for i, (const, kind) in enumerate(zip(constants, types, strict=True))]  # fmt: skip
-        if metal:
-            used = {name: place for name, place in POSITIONS.items() if name in kernel.source}
-            parameters += [f"uint3 {name}" for name in used]
-            arguments += [f"HERE.{place}" for place in used.values()]
-        kinds = {int: "int", bool: "bool"}
-        declared = ", ".join(f"{kinds.get(type(value), 'typename')} {name}" for name, value in template)
-        given = ", ".join(str(int(value)) if type(value) in kinds else TYPES[value] for _, value in template)
-        text = f"""
-#define {'METAL' if metal else 'CUDA'}
+    def _compiled(self, text: str, call: str):
+        program = f"""
+#define {'METAL' if self.dialect is METAL else 'CUDA'}
 #include "gpu_emulator.h"
-{self.dialect.header}
-template <{declared}> void text({", ".join(parameters)}) {{ {self.dialect.prologue} {kernel.source} }}
+{text}
 static void** memory;
 extern "C" int run(void** arrays, const unsigned* grid, const unsigned* group, bool descending) {{
     memory = arrays;
-    const bool whole = {str(not metal).lower()};
-    return emulator::run(grid, group, whole, descending, [] {{ text<{given}>({", ".join(arguments)}); }});
+    return emulator::run(grid, group, descending, [] {{ {call}; }});
 }}
 """
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        name = hashlib.sha256(program.encode()).hexdigest()[:16]
         library = self.folder / f"{name}.so"
         if not library.exists():
             source = self.folder / f"{name}.cpp"
-            source.write_text(text)
+            source.write_text(program)
             command = [COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC", "-I", Path(__file__).parent, source,
                        "-o", library]  # fmt: skip
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
             assert done.returncode == 0, done.stderr[:3000]
         return ctypes.CDLL(str(library)).run
+
+
+def _for_metal(kernel: Kernel, launch) -> tuple[str, str, tuple[int, ...], tuple[int, ...]]:
+    """(the text that MLX compiles, the call, grid, threadgroup)"""
+    records = []
+    make = METAL_KERNEL(name=kernel.name, input_names=list(kernel.inputs), output_names=[kernel.output],
+                        source=METAL.prologue + kernel.source, header=METAL.header)  # fmt: skip
+
+    def function(*inputs):
+        return make(inputs=list(inputs), output_shapes=[launch["output_shape"]], output_dtypes=[launch["output_dtype"]],
+                    **{name: launch[name] for name in ("template", "grid", "threadgroup")})  # fmt: skip
+
+    mx.export_function(records.append, function, *launch["inputs"])
+    [record] = [record for record in records if record.get("name") == "CustomKernel"]
+    name, text, *numbers = record["arguments"]
+    text, instance = text.split("\ntemplate [[host_name(")
+    instance = re.search(r"decltype\((.*)\) ", instance)[1]
+    assert instance.startswith(name)
+    parameters = re.search(rf"void {name}\((.*?)\) {{\n", text, re.DOTALL)[1].split(",\n")
+    arguments = []
+    for i, parameter in enumerate(parameters):
+        kind, attribute = re.fullmatch(r"\s*(.*\S) ?\b\w+ \[\[(.*)\]\]", parameter).groups()
+        arguments.append(f"({kind})memory[{i}]" if attribute == f"buffer({i})" else f"HERE.{POSITIONS[attribute]}")
+    text = re.sub(r"\[\[.*?\]\]", "", text)
+    return text, f"{instance}({', '.join(arguments)})", tuple(numbers[:3]), tuple(numbers[3:6])
+
+
+def _for_cuda(kernel: Kernel, launch) -> tuple[str, str]:
+    """As in mlx/backend/cuda/custom_kernel.cpp."""
+    kinds = [f"const {TYPES[array.dtype]}*" for array in launch["inputs"]] + [f"{TYPES[launch['output_dtype']]}*"]
+    names = [*kernel.inputs, kernel.output]
+    parameters = ", ".join(f"{kind} {name}" for kind, name in zip(kinds, names, strict=True))
+    constants = ""
+    for name, value in launch["template"]:
+        if isinstance(value, mx.Dtype):
+            constants += f"using {name} = {TYPES[value]};\n"
+        else:
+            constants += f"constexpr {type(value).__name__} {name} = {int(value)};\n"
+    text = f"{CUDA.header}\nvoid text({parameters}) {{\n{constants}{CUDA.prologue}{kernel.source}\n}}\n"
+    return text, f"text({', '.join(f'({kind})memory[{i}]' for i, kind in enumerate(kinds))})"

@@ -193,6 +193,22 @@ def test_launches_are_what_metal_allows(shape, groups, folder):
     assert moments["output_shape"] == (N, -(-L // slice_rows), C, 2)
 
 
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16])
+def test_mlx_takes_what_it_is_asked(dtype, monkeypatch):
+    """Metal's library itself, as far as it goes without a GPU."""
+    monkeypatch.setattr(mx.metal, "is_available", lambda: True)
+    x, weight, bias, *rest = arguments((2, 67, 96), 32, True, dtype=dtype)
+    records = []
+    mx.export_function(records.append, lambda x: group_norm(x, weight, bias, *rest), x)
+    kernels = [record for record in records if record.get("name") == "CustomKernel"]
+    assert [kernel["outputs"][0][1:] for kernel in kernels] == [
+        ((2, 9, 96, 2), mx.float32), ((2, 32, 2), mx.float32), ((2, 67, 96), dtype),
+    ]  # fmt: skip
+    assert [kernel["arguments"][2:8] for kernel in kernels] == [
+        [9 * 24, 2, 1, THREADS, 1, 1], [THREADS, 32, 2, THREADS, 1, 1], [9 * 24, 2, 1, THREADS, 1, 1],
+    ]  # fmt: skip
+
+
 def test_at_the_released_size_a_thread_has_little_to_do():
     """1280x704: no dispatch of more than a few milliseconds, none with too few threads to fill a GPU."""
     for shape in [(16, 14080, 320), (1, 225280, 320), (1, 225280, 960), (16, 220, 1280), (1, 3520, 1280)]:
