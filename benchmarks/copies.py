@@ -23,7 +23,6 @@ from unittest import mock
 import mlx.core as mx
 from mlx.utils import tree_map
 
-import i2v_mlx  # noqa: F401  before mlx: it loads OpenBLAS
 from i2v_mlx import device
 from i2v_mlx.i2vgen_xl.config import UNetConfig
 from i2v_mlx.i2vgen_xl.unet import I2VGenXLUNet

@@ -57,6 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_estimate(commands.add_parser("estimate", help="what a video costs: arithmetic, time, memory"))
 
+    calibrate = commands.add_parser("calibrate", help="find a model's own Draft and Balanced; hours for the real one")
+    calibrate.add_argument("--model", default="i2vgen-xl", help="i2vgen-xl (default), demo, a folder or a hub name")
+    calibrate.add_argument("--size", metavar="WxH", type=_size, help="default: 512x320, or the model's own")
+    calibrate.add_argument("--frames", type=int, default=Request.num_frames)
+    calibrate.set_defaults(run=_calibrate)
+
     from .convert import add_arguments
 
     convert = commands.add_parser("convert", help="write a model in this project's layout, optionally quantised")
@@ -175,6 +181,14 @@ def _estimate(args: argparse.Namespace) -> int:
         request = dataclasses.replace(request, num_inference_steps=args.steps)
     request.validate()
     return estimate.run(request, args.chip)
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    from . import calibrate, engine
+
+    own = engine.Engine().own_size(args.model)
+    width, height = args.size or (own if own != (Request.width, Request.height) else (512, 320))
+    return calibrate.run(args.model, width, height, args.frames)
 
 
 def _request(args: argparse.Namespace) -> tuple[Request, float]:

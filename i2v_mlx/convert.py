@@ -21,7 +21,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from . import __version__, hub
+from . import __version__, hub, presets
 from .errors import I2VError
 from .events import Converting
 from .files import atomic, check_output, output_error, sha256_of
@@ -29,6 +29,8 @@ from .i2vgen_xl.weights import PARTS
 from .model_folder import FAMILY, FORMAT, WEIGHTS, ModelFolder, open_model
 from .weights import GROUP_SIZE, parameters, size_in
 from .weights import quantize as quantize_layers
+
+SMALL_FILES = (*hub.SMALL_FILES, presets.FILE)
 
 DTYPES = ("float16", "float32")
 BITS = (8, 4)
@@ -88,7 +90,7 @@ def steps(source: str | Path, target: str | Path, dtype: str = "float16", quanti
 
 def _write(model: ModelFolder, folder: Path, source: str, dtype: str, bits: int | None
            ) -> Generator[Converting, None, None]:
-    written = [name for name in hub.SMALL_FILES if (model.path / name).is_file()]
+    written = [name for name in SMALL_FILES if (model.path / name).is_file()]
     for name in written:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(model.path / name, folder / name)
@@ -126,7 +128,7 @@ def _size(model: ModelFolder, dtype: mx.Dtype, bits: int | None) -> int:
         if bits is not None:
             quantize_layers(module, part.quantized, bits)
         weights += size_in(module, model.dtype_of(name, dtype))
-    small = sum((model.path / name).stat().st_size for name in hub.SMALL_FILES if (model.path / name).is_file())
+    small = sum((model.path / name).stat().st_size for name in SMALL_FILES if (model.path / name).is_file())
     return (weights + small) * 105 // 100
 
 

@@ -59,10 +59,10 @@ def blended(schedule: DDIM, steps: int, blend: float = BLEND) -> list[int]:
     equal_t = np.interp(np.linspace(first, last, steps), every_t, log_snr)
     wanted = (1 - blend) * equal_t + blend * np.linspace(log_snr[-1], log_snr[0], steps)
     chosen = np.interp(-wanted, -log_snr, every_t).round().astype(int)    # np.interp wants rising abscissae
-    return _distinct(chosen, first, last)
+    return distinct(chosen, first, last)
 
 
-def _distinct(chosen: np.ndarray, first: int, last: int) -> list[int]:
+def distinct(chosen: np.ndarray, first: int, last: int) -> list[int]:
     """Where rounding has made two of a timestep, the neighbours make room."""
     i = np.arange(len(chosen))
     chosen = np.minimum.accumulate(np.minimum(chosen, first) + i) - i
