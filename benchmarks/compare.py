@@ -2,6 +2,7 @@
 
     python benchmarks/compare.py
     python benchmarks/compare.py --released --size 512x320     the released configuration; 25 GB of memory and of disk
+    python benchmarks/compare.py --demo --preset balanced      a whole video: our preset against diffusers' 50 steps
 
 Both have the same random weights, the same picture and the same seed, each in a process of its own, and take turns.
 What is printed are ratios of medians: this project's over diffusers', so that less than one is better. On a CPU both
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,19 +40,26 @@ def ours(folder: Path, call: dict[str, Any]) -> tuple[str, Callable[[], dict[str
     import numpy as np
     from watch import WatchedNetworks
 
-    from i2v_mlx import I2VGenXLPipeline, device
+    from i2v_mlx import I2VGenXLPipeline, device, presets
     from i2v_mlx.events import Frame, Step
+    from i2v_mlx.request import Sampling
 
-    pipeline = I2VGenXLPipeline.from_pretrained(folder)
-    kind = str(pipeline.dtype).removeprefix("mlx.core.")
+    kind = str(device.compute_dtype()).removeprefix("mlx.core.")
+    sampling = Sampling()
+    name = call.pop("preset")
+    if name:
+        preset = next(preset for preset in presets.presets(folder) if preset.name == name)
+        sampling = Sampling(preset.sampler, preset.grid, preset.guidance_refresh, preset.key_pooling)
+        call["num_inference_steps"] = preset.num_inference_steps
 
     def run() -> dict[str, Any]:
+        pipeline = I2VGenXLPipeline.from_pretrained(folder)    # a new one: it remembers what was encoded
         networks = WatchedNetworks(pipeline.folder, pipeline.dtype, False)
         pipeline.networks = networks
         inputs = pipeline.check_inputs(
             **call, prompt=PROMPT, negative_prompt=NEGATIVE, image=folder / "picture.png", generator=SEED,
             target_fps=16, guidance_scale=9.0, eta=0.0, num_videos_per_prompt=1, decode_chunk_size=1, clip_skip=1,
-            latents=None, prompt_embeds=None, negative_prompt_embeds=None,
+            latents=None, prompt_embeds=None, negative_prompt_embeds=None, sampling=sampling,
         )  # fmt: skip
         started = time.perf_counter()
         steps, frames = [], []
@@ -179,14 +188,14 @@ class Side:
         return json.loads(line)
 
 
-def compare(folder: Path, size: str, frames: int, steps: int, repeats: int) -> None:
+def compare(folder: Path, size: str, frames: int, steps: int, repeats: int, preset: str | None) -> None:
     import numpy as np
     from tiny import sound_picture
 
     width, height = map(int, size.split("x"))
     sound_picture(width, height).save(folder / "picture.png")
     call = {"width": width, "height": height, "num_frames": frames, "num_inference_steps": steps}
-    here = Side("ours", folder, call)
+    here = Side("ours", folder, call | {"preset": preset})
     there = Side("diffusers", folder, call | {"on_gpu": "on CPU" not in here.name})
     sides = here, there
     for _ in range(repeats):
@@ -195,7 +204,8 @@ def compare(folder: Path, size: str, frames: int, steps: int, repeats: int) -> N
     for side in sides:
         side.close()
 
-    print(f"\n{size}, {frames} frames, denoising steps: {steps}, medians of {repeats} runs in turn")
+    ours = f"our preset {preset} against " if preset else ""
+    print(f"\n{size}, {frames} frames, {ours}denoising steps: {steps}, medians of {repeats} runs in turn")
     print(f"  {here.name}\n  {there.name}")
     print(f"  {'this project / diffusers':30}ratio")
     for row, mine, theirs in zip(ROWS, here.medians(), there.medians(), strict=True):
@@ -203,7 +213,7 @@ def compare(folder: Path, size: str, frames: int, steps: int, repeats: int) -> N
     peaks = [max(run["peak"] for run in side.runs) for side in sides]
     print(f"  {'peak of memory':30}{peaks[0] / peaks[1]:5.2f}   {peaks[0] / 1e9:.2f} and {peaks[1] / 1e9:.2f} GB")
     frames_of = [np.load(folder / f"{name}.npy") for name in ("ours", "diffusers")]
-    if there.name.endswith("float32") and here.name.endswith("float32"):  # on GPUs torch draws other noise
+    if preset is None and all(side.name.endswith("float32") for side in sides):  # on GPUs torch draws other noise
         print(f"  {'largest difference of a pixel':30}{np.abs(frames_of[0] - frames_of[1]).max():.1e} of 1")
 
 
@@ -214,17 +224,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--released", action="store_true", help="the released configuration instead of a small one")
     parser.add_argument("--size", action="append", metavar="WxH", help="may be repeated (256x160 and 512x320)")
+    parser.add_argument("--demo", action="store_true", help="the bundled model, at its own size")
+    parser.add_argument("--preset", choices=("draft", "balanced", "best"), help="ours; diffusers makes its 50 steps")
     parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=1, help="each takes as long as the first")
+    parser.add_argument("--steps", type=int, help="each takes as long as the first (default: 1, with a preset 50)")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
 
-    from random_model import CONFIGS, MODERATE, write
+    from random_model import CONFIGS, MODERATE, ROOT, write
 
     with tempfile.TemporaryDirectory() as name:
-        write(Path(name), CONFIGS if args.released else MODERATE)
-        for size in args.size or ("256x160", "512x320"):
-            compare(Path(name), size, args.frames, args.steps, args.repeats)
+        if args.demo:
+            shutil.copytree(ROOT / "resources" / "demo", name, dirs_exist_ok=True)
+        else:
+            write(Path(name), CONFIGS if args.released else MODERATE)
+        for size in args.size or (["96x96"] if args.demo else ["256x160", "512x320"]):
+            steps = args.steps or (50 if args.preset else 1)
+            compare(Path(name), size, args.frames, steps, args.repeats, args.preset)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from functools import partial
 import mlx.core as mx
 import mlx.nn as nn
 
-# Elements of the largest intermediate array of one dispatch: attention scores (Metal's fused kernel never stores them,
-# but its work is in proportion), the inner layer of the feed-forward, the inputs of a residual block. Keeps a dispatch
-# well under a second on an M1, where macOS would end it after a few, and 128 MB in float16.
-CHUNK_ELEMENTS = 2**26
+# Attention scores of one dispatch. Metal's fused kernel never stores them, but its work is in proportion: this keeps a
+# dispatch well under a second on an M1, where macOS would end it after a few.
+SCORE_ELEMENTS = 2**26
+# Elements of the largest intermediate array of a feed-forward or a residual block: 64 MB in float16, and still enough
+# work for the largest GPU.
+CHUNK_ELEMENTS = 2**25
 
 KeyValue = tuple[mx.array, mx.array]
 
@@ -63,7 +65,7 @@ def attend(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
     Metal's kernel writes positions before heads: side by side they are a view, but only before the parts are joined.
     """
     N, heads, L, D = q.shape
-    at_once = max(1, CHUNK_ELEMENTS // (heads * L * k.shape[2]))
+    at_once = max(1, SCORE_ELEMENTS // (heads * L * k.shape[2]))
     parts = []
     for i in range(0, N, at_once):
         part = slice(i, i + at_once)

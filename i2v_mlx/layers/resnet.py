@@ -38,7 +38,8 @@ class ResnetBlock2D(nn.Module):
         if temb is not None:
             bias = self.time_emb_proj(temb)  # (B, C_out)
             bias = mx.repeat(bias, N // bias.shape[0], axis=0)[:, None, None]  # (N, 1, 1, C_out)
-        at_once = max(1, CHUNK_ELEMENTS // (H * W * max(self.norm1.weight.size, self.norm2.weight.size)))
+        widest = H * W * max(self.norm1.weight.size, self.norm2.weight.size)
+        at_once = -(-N // -(-N * widest // CHUNK_ELEMENTS))    # equal parts
         parts = []
         for i in range(0, N, at_once):
             part = slice(i, i + at_once)

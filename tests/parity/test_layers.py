@@ -19,7 +19,7 @@ from mirror import mirror, randomise, relative_error
 
 from i2v_mlx.i2vgen_xl.blocks import _freeu
 from i2v_mlx.i2vgen_xl.unet import ImageLatentsTemporalEncoder, adaptive_average_pool
-from i2v_mlx.layers import attention
+from i2v_mlx.layers import attention, resnet
 from i2v_mlx.layers.attention import TransformerBlock
 from i2v_mlx.layers.embeddings import TimestepEmbedding, sinusoidal
 from i2v_mlx.layers.norms import GroupNorm
@@ -84,6 +84,19 @@ def test_resnet(out_channels):
     assert relative_error(ours(mx.array(last(x)), mx.array(activated)), last(expected)) < LAYER
 
 
+@pytest.mark.parametrize("chunk", [2**25, 5000, 1])
+def test_resnet_with_a_skip_whole_and_in_chunks(chunk, monkeypatch):
+    monkeypatch.setattr(resnet, "CHUNK_ELEMENTS", chunk)
+    theirs = randomise(TorchResnet(in_channels=C + 32, out_channels=C, temb_channels=24, groups=8, eps=1e-5))
+    ours = mirror(theirs, ResnetBlock2D(C + 32, C, 24, groups=8))
+    x, skip, temb = noise(B * F, C, H, W), noise(B * F, 32, H, W, seed=2), noise(B, 24, seed=1)
+    joined = torch.cat([torch.tensor(x), torch.tensor(skip)], dim=1)
+    expected = run(theirs, joined, torch.tensor(temb).repeat_interleave(F, 0))
+    activated = mx.array(torch.nn.functional.silu(torch.tensor(temb)).numpy())
+    y = ours(mx.array(last(x)), activated, mx.array(last(skip)))
+    assert relative_error(y, last(expected)) < LAYER
+
+
 def test_downsample():
     theirs = randomise(TorchDownsample(C, use_conv=True, out_channels=C, padding=1, name="op"))
     ours = mirror(theirs.conv, Downsample2D(C).conv)
@@ -121,6 +134,7 @@ def test_temporal_transformer(frames):
 @pytest.mark.parametrize("chunk", [2**27, 200, 1])
 def test_spatial_transformer_whole_and_in_chunks(chunk, monkeypatch):
     monkeypatch.setattr(attention, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(attention, "SCORE_ELEMENTS", chunk)
     theirs = randomise(
         TorchTransformer2D(
             4, 8, in_channels=C, num_layers=1, cross_attention_dim=48, norm_num_groups=8, use_linear_projection=True

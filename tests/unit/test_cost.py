@@ -131,6 +131,6 @@ def test_a_whole_video():
 
 def test_pooled_keys_cost_less_where_there_are_many():
     for size, cheaper in (((88, 160), 0.83), ((64, 64), 1.0)):
-        plain, pooled = (sum((p.total.flops for p in cost.unet_costs(UNetConfig(), 16, *size, key_pooling=pool)))
+        plain, pooled = (sum(p.total.flops for p in cost.unet_costs(UNetConfig(), 16, *size, key_pooling=pool))
                          for pool in (False, True))
         assert pooled / plain == pytest.approx(cheaper, abs=0.01)
