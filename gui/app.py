@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         part.deleteLater()
     app.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     crash_log.close()
+    app.shutdown()
     return status
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QMimeData, Qt, QUrl
+from PySide6.QtCore import QMimeData, QStringListModel, Qt, QUrl
 from PySide6.QtGui import QDrag, QGuiApplication, QPixmap
 from PySide6.QtWidgets import QWidget
 
@@ -18,8 +18,17 @@ def mime_data(session: Session, clip: Clip) -> QMimeData | None:
     if file is None:
         session.notice.emit(_NOT_YET)
         return None
-    mime = QMimeData()
+    mime = _made_by_qt()
     mime.setUrls([QUrl.fromLocalFile(str(file))])
+    return mime
+
+
+def _made_by_qt() -> QMimeData:
+    """What is on the clipboard when the app ends outlives Python, and one that Python has made would take the process
+    down then. A model's is made by Qt."""
+    model = QStringListModel([""])
+    mime = model.mimeData([model.index(0)])
+    mime.clear()
     return mime
 
 

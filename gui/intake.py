@@ -51,7 +51,7 @@ class Intake(QObject):
     def open_files(self, paths: Sequence[str]) -> None:
         """Files from the open panel, the Dock or the command line; perhaps none."""
         if paths:
-            self._take(drops.read_files([Path(path) for path in paths]))
+            self._take(drops.read_files([Path(path).absolute() for path in paths]))
 
     def fetch(self, url: str) -> None:
         """Gets a picture from the web, after the user agreed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
@@ -21,7 +22,7 @@ class Picture(QObject):
     Attributes:
         path: of the picture; "" for none.
         image: upright, sRGB, full size; None while there is none.
-        loading: another picture is being read.
+        loading: one is being read.
 
     Signals:
         changed(): `image` is another one, or `loading` has changed.
@@ -38,46 +39,60 @@ class Picture(QObject):
         super().__init__(parent)
         self.path = ""
         self.image: QImage | None = None
-        self.loading = False
         self._background = background
-        self._loads = 0
+        self._load = self._offer = 0           # numbers of what is being read, or was last; of each the last one counts
+        self._reading: set[int] = set()
+
+    @property
+    def loading(self) -> bool:
+        return bool({self._load, self._offer} & self._reading)
 
     def offer(self, path: str) -> None:
         """Begins to read a picture that replaces this one if it is sound; `opened` or `failed` follows."""
-        self._read(path, lambda image: self._open(path, image), lambda: None)
+        self._offer = number = self._next()
+        self._read(number, path, lambda image: self._open(number, path, image),
+                   lambda error: self._fail(error) if number == self._offer else None)
 
     def load(self, path: str) -> None:
         """Begins to read the draft's picture, unless it is here. An empty path clears."""
-        if path != self.path or self.image is None or self.loading:
-            self.path = path
-            if path:
-                self._read(path, self._show, lambda: self._show(None))
-            else:
-                self._loads += 1
-                self._show(None)
+        if path == self.path and (self.image is not None or not path):
+            return
+        self.path = path
+        self._load = number = self._next()
+        if path:
+            self._read(number, path, lambda image: self._show(image) if number == self._load else None,
+                       lambda error: self._lose(error) if number == self._load else None)
+        else:
+            self._show(None)
 
-    def _read(self, path: str, done: Callable[[QImage], None], undone: Callable[[], None]) -> None:
-        """What is still being read is forgotten."""
-        self._loads += 1
-        this_load = self._loads
-        self.loading = True
+    def _next(self) -> int:
+        return max(self._load, self._offer) + 1
+
+    def _read(self, number: int, path: str, done: Callable[[QImage], None], failed: Callable[[I2VError], None]) -> None:
+        self._reading.add(number)
         self.changed.emit()
 
-        def fail(error: I2VError) -> None:
-            if this_load == self._loads:
-                self.loading = False
-                undone()
-                self.changed.emit()
-                self.failed.emit(error)
+        def end(tell: Callable[[Any], None], result: Any) -> None:
+            self._reading.discard(number)
+            tell(result)
 
-        self._background.run(lambda: to_qimage(np.asarray(images.load(path))),
-                             lambda image: done(image) if this_load == self._loads else None, fail)
+        self._background.run(lambda: to_qimage(np.asarray(images.load(path))), lambda image: end(done, image),
+                             lambda error: end(failed, error))
 
-    def _open(self, path: str, image: QImage) -> None:
-        self.path, self.image, self.loading = path, image, False
-        self.opened.emit(path)
-        self.changed.emit()
+    def _open(self, number: int, path: str, image: QImage) -> None:
+        if number == self._offer:
+            self.path, self.image, self._load = path, image, self._next()
+            self.opened.emit(path)
+            self.changed.emit()
 
     def _show(self, image: QImage | None) -> None:
-        self.image, self.loading = image, False
+        self.image = image
         self.changed.emit()
+
+    def _lose(self, error: I2VError) -> None:
+        self.image = None
+        self._fail(error)
+
+    def _fail(self, error: I2VError) -> None:
+        self.changed.emit()
+        self.failed.emit(error)

@@ -17,7 +17,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from .errors import I2VError
-from .files import disk_full, free_bytes
+from .files import disk_full, free_bytes, output_error
 
 STALL_SECONDS = 120   # to take one frame; ffmpeg hangs if it needs longer
 FINISH_SECONDS = 900  # to encode what it holds back
@@ -97,8 +97,10 @@ class Encoder:
         code, text = self._process.returncode, self._tail.decode(errors="replace").strip()
         # Without space it may also be ended by a signal and say nothing.
         full = code == -signal.SIGXFSZ or re.search("No space left|File too large|Disk quota", text)
-        if full or free_bytes(self._part) < 2**20:
+        if full:
             return disk_full(self._part)
+        if free_bytes(self._part) < 2**20:
+            return output_error(OSError(), self._part)  # full, or not there any more
         reason = f"did nothing for {STALL_SECONDS} s" if self._stalled else f"ended with code {code}"
         return I2VError("encoder_failed", f"ffmpeg {reason}. {text}".strip(), "Try another format, for example .webp.")
 

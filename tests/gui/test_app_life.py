@@ -4,10 +4,13 @@ import dataclasses
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
-from PySide6.QtCore import qWarning
+from PySide6.QtCore import QObject, QTimer, Signal, qWarning
+from PySide6.QtGui import QFileOpenEvent
 
+from gui.app import _TOGETHER_MS, App
 from gui.background import Background
 from gui.crash_log import CrashLog
 from gui.engine_log import EngineLog
@@ -170,15 +173,55 @@ def test_every_problem_has_buttons_that_exist():
                for action in of_error(I2VError(code, "x")).actions)
 
 
+def test_files_on_the_dock_come_together_and_a_second_start_may_bring_none(session, qtbot, photo, tmp_path):
+    """macOS sends one event for each file; App is no QApplication of its own here, since there can be only one."""
+    app = session({}, start=False)
+    app.open_files([])
+    assert app.problems == []
+    told = []
+
+    class Dock(QObject):
+        files_opened = Signal(list)
+        _tell_opened = App._tell_opened
+
+    dock = Dock()
+    dock._opened, dock._opened_soon = [], QTimer(dock, singleShot=True, interval=_TOGETHER_MS)
+    dock._opened_soon.timeout.connect(dock._tell_opened)
+    dock.files_opened.connect(told.append)
+    for name in ("a.png", "b.png", "c.png"):
+        App.event(dock, QFileOpenEvent(str(tmp_path / name)))
+    qtbot.waitUntil(lambda: bool(told), timeout=5000)
+    assert told == [[str(tmp_path / name) for name in ("a.png", "b.png", "c.png")]]
+
+
+def test_long_work_ends_with_the_app(qapp):
+    background, rounds = Background(), []
+
+    def work():
+        while True:
+            rounds.append(1)
+            time.sleep(0.005)
+            background.stop_if_closed()
+
+    background.run(work, rounds.append, rounds.append)
+    while not rounds:
+        time.sleep(0.005)
+    background.close()                                     # waits for it, and so hangs here if it does not end
+    assert set(rounds) == {1}
+
+
 def test_a_report_holds_no_prompt_and_no_name(session, qtbot, photo):
     app = session({"jobs": [{"at": {"2": "garbage"}}]})
-    (app.places.logs / "app.log").write_text(f"could not read {photo}\nthe prompt was: my secret wish!\n")
+    (app.places.logs / "app.log").write_text(
+        f"could not read {photo}\nthe prompt was: my secret wish!\n"
+        "I2VError: '/Volumes/Disk/My Wedding.HEIC' cannot be found.\nopened /Volumes/kiss.png, step 3 of 50.\n")
     app.draft.change(prompt="my secret wish", negative_prompt="ugly thing")
     app.draft.set_picture(str(photo))
     qtbot.waitUntil(lambda: app.engine.state == "ready", timeout=10_000)
     text = app.diagnostics()
     assert "Livestill 0" in text and "Fake M1" in text and "the prompt was: [hidden]!" in text
-    for secret in ("secret", "harbour", "ugly", str(photo.parent)):
+    assert "step 3 of 50" in text and "cannot be found" in text
+    for secret in ("secret", "harbour", "ugly", str(photo.parent), "Wedding", "kiss"):
         assert secret not in text
 
 

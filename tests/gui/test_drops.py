@@ -3,6 +3,8 @@
 import base64
 import http.server
 import threading
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -163,6 +165,35 @@ def test_settings_without_their_picture_leave_the_picture_as_it_is(take, tmp_pat
     assert app.notices == ["The picture harbour.jpg is not there any more; all else is set."]
 
 
+def test_the_picture_of_an_exported_file_is_looked_for_where_it_was(take, session, tmp_path, photo):
+    """People export to one folder what they made from another; the library remembers."""
+    path = exported(tmp_path, photo, "a.mp4")
+    elsewhere = tmp_path / "Pictures" / "2026" / photo.name
+    elsewhere.parent.mkdir(parents=True)
+    photo.rename(elsewhere)
+    other = tmp_path / "Other" / photo.name                  # of the same name, but another picture
+    other.parent.mkdir()
+    Image.new("RGB", (8, 8)).save(other)
+    shelf = session(start=False).library
+    for number, image in enumerate((elsewhere, other)):
+        shelf.add(tmp_path / f"clip-{number}", "{}", Request(str(image)), 8.0, b"", number)
+    app = take(mime(urls=[path]))
+    assert app.draft.request.image == str(elsewhere) and app.notices == []
+
+
+@pytest.fixture
+def system_can(monkeypatch):
+    """As on a Mac, whose system opens HEIC: here the format is one that Qt has."""
+    monkeypatch.setattr("gui.intake._SYSTEM_FORMATS", (".ppm",))
+
+
+def test_a_picture_that_only_the_system_can_open_is_taken_over(take, system_can, tmp_path):
+    Image.new("RGB", (30, 20), (10, 200, 30)).save(tmp_path / "IMG_1.ppm")
+    app = take(mime(urls=[tmp_path / "IMG_1.ppm"]))
+    path = app.draft.request.image
+    assert path.startswith(str(app.places.pictures)) and Image.open(path).getpixel((3, 3)) == (10, 200, 30)
+
+
 def test_a_recipe_of_a_newer_version_is_one_sentence(take, tmp_path, photo):
     app = take(mime(urls=[exported(tmp_path, photo, "a.mp4", recipe=99)]))
     assert [problem.code for problem in app.problems] == ["recipe_too_new"] and app.draft.request.prompt == ""
@@ -224,6 +255,38 @@ def test_what_cannot_be_fetched(site, tmp_path, path, code):
     with pytest.raises(I2VError) as caught:
         fetch.fetch(site + path, tmp_path)
     assert caught.value.code == code and list(tmp_path.iterdir()) == []
+
+
+class Trickle(Site):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "image/png")
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.01)
+
+
+@pytest.mark.parametrize("why", ["the app ends", "it takes too long"])
+def test_a_server_that_trickles_is_not_waited_for(tmp_path, monkeypatch, why):
+    class Ended(Exception):
+        pass
+
+    def go_on():
+        if why == "the app ends":
+            raise Ended
+
+    monkeypatch.setattr(fetch, "LONGEST_S", 0.3)
+    with http.server.HTTPServer(("127.0.0.1", 0), Trickle) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises((Ended, I2VError)) as caught:
+            fetch.fetch(f"http://127.0.0.1:{server.server_port}/a.png", tmp_path, go_on)
+        assert time.monotonic() - began < 5 and list(tmp_path.iterdir()) == []
+        thread.join()
+    assert caught.type is Ended if why == "the app ends" else caught.value.code == "fetch_failed"
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://127.0.0.1:1/x", "nonsense"])

@@ -215,6 +215,18 @@ def test_release_gives_the_memory_back_and_the_next_job_starts_anew(engine, scri
     assert client.hello is not None                    # what it said about the machine still holds
 
 
+def test_a_worker_without_work_gives_its_memory_back(engine, script, run, qtbot, tmp_path):
+    client = engine(script({"step_seconds": 0.2}), idle_s=0.4)
+    client.start()
+    qtbot.waitUntil(lambda: client.state == "ready", timeout=10_000)
+    first = client._process
+    with qtbot.waitSignal(first.finished, timeout=10_000) as finished:
+        pass
+    assert finished.args[0] == 0 and client.state == "stopped" and client._crashes == []
+    assert isinstance(only_end(run(client)), Done)         # a job of 0.8 s is no idleness
+    qtbot.waitUntil(lambda: client.state == "stopped", timeout=10_000)
+
+
 job_names = st.sampled_from(["a1", "b2", ""])
 said = st.lists(st.tuples(job_names, st.sampled_from([
     Stage("load"), Accepted({}, 1), Step(1, 2), Step(2, 2), Block(1, 2), Heartbeat(5), Done("x", 1.0),
