@@ -150,6 +150,8 @@ def _generate(args: argparse.Namespace) -> int:
         preset = runner.preset(request.model, args.preset)
         given = {name for name in preset.fields if getattr(args, name, None) is not None}
         values = {name: value for name, value in preset.fields.items() if name not in given}
+        if "num_inference_steps" in given and values.get("grid") not in GRIDS:
+            values["grid"] = "blended"    # the model's own timesteps are for another number
         request = dataclasses.replace(request, **values)
         request.validate()
     if args.size is None and args.recipe is None:

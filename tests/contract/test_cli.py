@@ -73,6 +73,35 @@ def test_a_recipe_names_how_it_was_sampled(folder):
     assert not np.array_equal(read_frames(folder / "plain")[0], read_frames(folder / "clip")[0])
 
 
+def test_a_preset_is_named_in_the_recipe(folder):
+    args = ("generate", "picture.png", "--model", "model", "--prompt", "a cat runs", "--size", "64x48", "--frames", "2",
+            "--seed", "5", "--preset", "draft")
+    assert run(folder, *args, "-o", "clip.gif").returncode == 0
+    made = read_recipe(folder / "clip.gif")
+    assert made["preset"] == "draft"
+    assert (made["request"]["sampler"], made["request"]["num_inference_steps"]) == ("dpm++2m", 8)
+    assert run(folder, *args, "-o", "more.gif", "--steps", "9").returncode == 0
+    made = read_recipe(folder / "more.gif")
+    assert made["preset"] is None and made["request"]["num_inference_steps"] == 9
+
+
+def test_a_grid_of_timesteps(folder):
+    assert generate(folder, "-o", "clip", "--grid", "981,500,1", "--steps", "3").returncode == 0
+    assert read_recipe(folder / "clip")["request"]["grid"] == "981,500,1"
+
+
+def test_estimate(folder):
+    done = run(folder, "estimate", "--size", "512x320", "--chip", "M4-Max")
+    assert done.returncode == 0, done.stderr
+    assert "12.55" in done.stdout and "100 evaluations" in done.stdout and "GB" in done.stdout
+    draft = run(folder, "estimate", "--model", "model", "--size", "64x48", "--preset", "draft")
+    assert draft.returncode == 0 and "8 steps, 13 evaluations" in draft.stdout
+    for args, says in ((["--chip", "Z80"], "M1 Max"), (["--size", "60x48"], "multiple of 8"), (["--steps", "0"], "1 to")):
+        wrong = run(folder, "estimate", *args)
+        assert wrong.returncode == 2 and says in wrong.stderr and "Traceback" not in wrong.stderr
+    assert run(folder, "estimate", "--model", "someone/nowhere").returncode == 1
+
+
 def test_count_makes_takes_with_the_next_seeds(folder):
     done = generate(folder, "-o", "clip.gif", "--count", "2")
     assert done.stdout.split() == ["clip-5.gif", "clip-6.gif"]
@@ -112,7 +141,11 @@ def test_doctor(folder):
         (["--eta", "2"], 2, "eta"),
         (["--eta", "0.5", "--sampler", "unipc"], 2, "sampler ddim"),
         (["--sampler", "heun"], 2, "invalid choice"),
-        (["--grid", "none"], 2, "invalid choice"),
+        (["--grid", "none"], 2, "blended"),
+        (["--grid", "981,1", "--steps", "3"], 2, "Use 2 steps"),
+        (["--grid", "2000,1"], 2, "999"),
+        (["--preset", "fast"], 2, "invalid choice"),
+        (["--preset", "draft", "--eta", "0.5"], 2, "sampler ddim"),
         (["--guidance-refresh", "0"], 2, "guidance_refresh"),
         (["--grid", "blended", "--steps", "990"], 2, "1 to 981"),
         (["--seed", "-1"], 2, "seed"),
