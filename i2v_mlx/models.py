@@ -9,8 +9,8 @@ from . import eight_bit, hub
 from .download import held, link, write_ref
 from .download_progress import amount
 from .errors import I2VError
-from .files import atomic, free_bytes, sha256_of
-from .transfer import discard, write_error
+from .files import atomic, free_bytes, output_error, sha256_of
+from .transfer import discard
 
 
 def move(name: str, folder: Path | str) -> Path:
@@ -133,7 +133,7 @@ def _copy(source: Path, target: Path) -> None:
             if sha256_of(part) != sha256_of(source):
                 raise I2VError("model_not_copied", f"{target} did not become what {source} is.", "Check that disk.")
     except OSError as error:
-        raise write_error(error, target) from error
+        raise output_error(error, target) from error
 
 
 def _copy_folder(source: Path, target: Path) -> None:
@@ -144,7 +144,7 @@ def _copy_folder(source: Path, target: Path) -> None:
         with atomic(target) as part:
             shutil.copytree(source, part)
     except OSError as error:
-        raise write_error(error, target) from error
+        raise output_error(error, target) from error
 
 
 def _delete(files: list[Path], name: str) -> set[Path]:

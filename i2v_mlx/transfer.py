@@ -86,7 +86,7 @@ def transfer(client: httpx2.Client, url: str, target: Path, size: int, digest: s
                 _part(target).replace(target)
                 return discard(target)
         except OSError as error:
-            raise write_error(error, target) from error
+            raise output_error(error, target) from error
         discard(target)
     raise I2VError("download_corrupt", f"{target.name} arrived damaged, twice.", LATER)
 
@@ -120,14 +120,6 @@ def digest_of(path: Path, like: str) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def write_error(error: OSError, target: Path) -> I2VError:
-    """What to tell the user. A disk that was unplugged is not a full one."""
-    if target.parent.is_dir():
-        return output_error(error, target)
-    return I2VError("output_folder_missing", f"The folder {target.parent} is not there: {error.strerror or error}.",
-                    "If it is on another disk, connect it; then start again.")
 
 
 def wait(failure: Again, failures: int, tries: int = TRIES) -> Iterator[Waiting]:
@@ -181,7 +173,7 @@ def _fill(client: httpx2.Client, url: str, target: Path, size: int, digest: str)
     try:
         target.parent.mkdir(exist_ok=True)  # without parents: where a disk was, no folder is to be made
     except OSError as error:
-        raise write_error(error, target) from error
+        raise output_error(error, target) from error
     while (have := kept(target, size, digest)) < size or not _part(target).exists():
         try:
             for done in _attempt(client, url, target, size, digest, have):
@@ -215,7 +207,7 @@ def _attempt(client: httpx2.Client, url: str, target: Path, size: int, digest: s
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise explain(error) from error
     except OSError as error:
-        raise write_error(error, target) from error
+        raise output_error(error, target) from error
     if have < size:
         raise Again(f"the connection ended at {have} of {size} bytes")
 

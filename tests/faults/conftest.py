@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,12 +64,11 @@ def cases(record_property: Callable[[str, object], None]) -> Callable[[int], Non
     return lambda count: record_property("cases", count)
 
 
-def released(root: Path, model: Path) -> Path:
-    """Puts a copy of the model where the released one would be after its download; returns the folder."""
+def released(root: Path) -> Path:
+    """Puts the demo model where the released one would be after its download; returns the folder."""
     (known,) = names.pinned().values()
     target = root / "cache" / f"models--{known.repo.replace('/', '--')}" / "snapshots" / known.revision
-    shutil.copytree(model, target, ignore=shutil.ignore_patterns("latent_rgb.json"))  # which no hub has
-    return target
+    return copy_model(target, extras=())
 
 
 # ------------------------------------------------------------------------------------------------------- a fake hub

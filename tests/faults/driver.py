@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from gui.event_stream import EventStream
-from i2v_mlx import frames
+from i2v_mlx import frames, hub
 from i2v_mlx.commands import Cancel, Command, Generate, Resume, encode
 from i2v_mlx.events import TERMINAL, Block, Done, Event, Failed, Heartbeat, Hello, Stage
 from i2v_mlx.files import resource
@@ -266,10 +266,13 @@ def picture(path: Path) -> Path:
     return path
 
 
-def copy_model(target: Path) -> Path:
-    """The demo model, which may be exported anew while the tests run."""
-    shutil.copytree(resource("demo"), target,
-                    ignore=shutil.ignore_patterns("*.py", "*.md", "*.json.part", "__pycache__", ".*"))
+def copy_model(target: Path, extras: Sequence[str] = ("latent_rgb.json",)) -> Path:
+    """The demo model, which may be exported anew while the tests run: what a download of it would bring, and extras."""
+    source = resource("demo")
+    offered = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
+    for name in [*hub.wanted(offered), *(name for name in extras if name in offered)]:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
     return target
 
 

@@ -124,9 +124,9 @@ def test_converting_on_the_command_line(place, model, cases):
     cases(parts)
 
 
-def test_converting_on_first_use(place, model, cases):
+def test_converting_on_first_use(place, cases):
     """At every part; the next run makes the copy, the one after that uses it."""
-    source = released(place.root, model)
+    source = released(place.root)
     copies = source.parents[1] / "livestill"
     worker = place.worker()
     for part in range(1, 5):
@@ -150,8 +150,8 @@ def test_converting_on_first_use(place, model, cases):
     cases(4)
 
 
-def test_a_cancel_of_the_conversion_leaves_nothing(place, model, cases):
-    copies = released(place.root, model).parents[1] / "livestill"
+def test_a_cancel_of_the_conversion_leaves_nothing(place, cases):
+    copies = released(place.root).parents[1] / "livestill"
     worker = place.worker()
     for part in range(1, 5):
         job = f"cancelled-{part}"

@@ -75,7 +75,8 @@ PROMPTS = (
 def told(place, tmp_path):
     """An ffmpeg that writes down what it is started with; (environment, file)."""
     program, seen = tmp_path / "ffmpeg.sh", tmp_path / "told"
-    program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >>'{seen}'\nexec '{imageio_ffmpeg.get_ffmpeg_exe()}' \"$@\"\n")
+    real = imageio_ffmpeg.get_ffmpeg_exe()
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >>'{seen}'\nexec '{real}' \"$@\"\n")
     program.chmod(0o755)
     return {"IMAGEIO_FFMPEG_EXE": str(program)}, seen
 

@@ -158,9 +158,9 @@ def test_the_commands(hub, cache, tmp_path, capsys):
     assert cli.main(["models", "list"]) == 0 and "i2vgen-xl: not here" in capsys.readouterr().out
 
 
-def test_the_copy_in_8_bits_is_listed_moved_and_removed(model, cache, tmp_path):
+def test_the_copy_in_8_bits_is_listed_moved_and_removed(cache, tmp_path):
     small = "i2vgen-xl-8bit"
-    source = released(tmp_path, model)
+    source = released(tmp_path)
     assert models.describe()[2] == f"{small}, for Macs with 8 GB: made of it on first use"
     with pytest.raises(I2VError) as caught:
         names.resolve(small)
