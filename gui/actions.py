@@ -32,6 +32,7 @@ RECALLABLE: tuple[tuple[str, frozenset[str]], ...] = (
     ("Guidance", frozenset({"guidance_scale"})),
     ("Motion", frozenset({"target_fps"})),
 )
+_SIDES = {"Left": (-1, 0), "Right": (1, 0), "Up": (0, -1), "Down": (0, 1)}       # right, down
 _Key = QKeySequence.StandardKey
 _SEED_MODES: tuple[tuple[SeedMode, str, str], ...] = (
     ("random", "New Seed Every Time", "dice"), ("locked", "Keep the Seed", "lock"),
@@ -84,6 +85,7 @@ class Actions(QObject):
         self.reset_crop = add("Reset Crop", "Ctrl+Shift+R", "reset", lambda: draft.change("crop", crop=None))
         self.larger_crop = add("Larger Crop", "Ctrl++")
         self.smaller_crop = add("Smaller Crop", "Ctrl+-")
+        self.move_crop = {by: add(f"Move Crop {side}", f"Ctrl+Alt+{side}") for side, by in _SIDES.items()}
         self.swap_sides = add("Swap Width and Height", None, "swap", self._swap_sides)
         self.lock_aspect = add("Lock Width to Height", None, "link", checkable=True)
         self.lock_aspect.toggled.connect(self._lock_aspect)
@@ -159,8 +161,8 @@ class Actions(QObject):
         has_picture = session.picture.image is not None
         self.remove_picture.setEnabled(bool(session.draft.request.image))
         self.reset_crop.setEnabled(has_picture and session.draft.request.crop is not None)
-        self.larger_crop.setEnabled(has_picture)
-        self.smaller_crop.setEnabled(has_picture)
+        for action in (self.larger_crop, self.smaller_crop, *self.move_crop.values()):
+            action.setEnabled(has_picture)
         current = session.draft.preset()
         for index, action in enumerate(self.presets):
             action.setChecked(current == presets(session.draft.request.model)[index])

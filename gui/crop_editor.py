@@ -23,7 +23,8 @@ from PySide6.QtWidgets import QWidget
 from . import crop, theme
 from .crop import Box
 
-_NUDGE = 0.01                 # of the picture, for an arrow key; ten times that with Shift
+LEAP = 10                     # small steps, with Shift and in the menu
+_NUDGE = 0.01                 # of the picture: the small step of an arrow key
 _ZOOM = 1.05                  # for a key or a notch of the wheel
 _GRAB = 14                    # pixels around a corner
 _MOVES = {Qt.Key.Key_Left: (-1, 0), Qt.Key.Key_Right: (1, 0), Qt.Key.Key_Up: (0, -1), Qt.Key.Key_Down: (0, 1)}
@@ -64,6 +65,11 @@ class CropEditor(QWidget):
         """A larger or smaller box about the same middle."""
         if self._image is not None:
             self.edited.emit(crop.scaled(self._box(), factor))
+
+    def move_box(self, right: int, down: int, steps: int = 1) -> None:
+        """The box moves by so many small steps."""
+        if self._image is not None:
+            self.edited.emit(crop.moved(self._box(), right * steps * _NUDGE, down * steps * _NUDGE))
 
     def sizeHint(self) -> QSize:
         return QSize(256, 184)
@@ -134,8 +140,7 @@ class CropEditor(QWidget):
         if self._image is None:
             super().keyPressEvent(event)
         elif (by := _MOVES.get(Qt.Key(event.key()))) is not None:
-            nudge = _NUDGE * (10 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1)
-            self.edited.emit(crop.moved(self._box(), by[0] * nudge, by[1] * nudge))
+            self.move_box(*by, LEAP if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1)
         elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
             self.zoom(_ZOOM)
         elif event.key() == Qt.Key.Key_Minus:

@@ -307,6 +307,8 @@ class EngineClient(QObject):
         self._awake.end()
         if job is None:
             return
+        if isinstance(event, Failed) and event.code == "device_failed":
+            self.release()             # this worker ends by itself: the next job must not be sent to it
         if self.state == "busy":
             self._set_state("ready")
         self.reported.emit(job, event)

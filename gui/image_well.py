@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QStackedWidget, QVBo
 from . import icons, theme
 from .actions import Actions
 from .buttons import IconButton
-from .crop_editor import CropEditor
+from .crop_editor import LEAP, CropEditor
 from .labels import TIMES, ElidedLabel, Label
 from .session import Session
 
@@ -54,6 +54,8 @@ class ImageWell(QWidget):
         self.crop_editor.edited.connect(lambda box: session.draft.change("crop", crop=box))
         actions.larger_crop.triggered.connect(lambda: self.crop_editor.zoom(1.1))
         actions.smaller_crop.triggered.connect(lambda: self.crop_editor.zoom(1 / 1.1))
+        for by, action in actions.move_crop.items():
+            action.triggered.connect(lambda _on=False, by=by: self.crop_editor.move_box(*by, LEAP))
         session.picture.changed.connect(self._show_picture)
         session.draft.changed.connect(self._show_crop)
         self._show_picture()

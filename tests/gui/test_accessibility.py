@@ -1,9 +1,24 @@
 """Everything can be found by name, reached by key, and done without a drag."""
 
+from pathlib import Path
+
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QAccessible
-from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QMenu, QScrollArea, QScrollBar, QWidget
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QAccessible, QDropEvent, QGuiApplication
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractScrollArea,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QFileDialog,
+    QLineEdit,
+    QMenu,
+    QScrollArea,
+    QScrollBar,
+    QWidget,
+)
 
 from gui.commands import _Shortcuts
 from gui.export_dialog import ExportDialog
@@ -11,6 +26,7 @@ from gui.log_viewer import LogViewer
 from gui.main_window import MainWindow
 from gui.model_card import ModelCard
 from gui.preferences_dialog import PreferencesDialog
+from gui.segmented import Segmented
 
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")     # offscreen has no window manager
 
@@ -118,13 +134,93 @@ def all_of(actions) -> list:
     return [action for action in actions.children() if isinstance(action, QAction)]
 
 
-def test_every_drag_has_a_twin_in_the_menus(window):
-    actions = window.actions_
-    in_bar = in_menus(window)
-    twins = {"picture in": actions.open, "picture pasted": actions.paste, "clip out": actions.copy_file,
-             "job up": actions.job_up, "job down": actions.job_down, "crop larger": actions.larger_crop,
-             "crop smaller": actions.smaller_crop, "scrub": actions.next_frame}
-    assert all(action in in_bar for action in twins.values())
+def drag(qtbot, widget, start, end):
+    qtbot.mousePress(widget, Qt.MouseButton.LeftButton, pos=start)
+    qtbot.mouseMove(widget, end)
+    qtbot.mouseRelease(widget, Qt.MouseButton.LeftButton, pos=end)
+
+
+def trigger(window, action):
+    """From the menu bar, where it has to be, and enabled."""
+    assert action in in_menus(window) and action.isEnabled()
+    action.trigger()
+
+
+def test_what_a_drag_does_to_the_crop_the_menu_does_too(window, qtbot):
+    editor, draft, actions = window.image_well.crop_editor, window.session.draft, window.actions_
+    trigger(window, actions.smaller_crop)
+    middle, centre = draft.request.crop, editor.rect().center()
+    assert middle[2] - middle[0] < 1
+    drag(qtbot, editor, centre, centre + QPoint(3, 2))
+    assert draft.request.crop[0] > middle[0] and draft.request.crop[1] > middle[1]
+    for by, (axis, sign) in {(-1, 0): (0, -1), (1, 0): (0, 1), (0, -1): (1, -1), (0, 1): (1, 1)}.items():
+        draft.change(crop=middle)
+        trigger(window, actions.move_crop[by])
+        assert sign * (draft.request.crop[axis] - middle[axis]) > 0
+        assert draft.request.crop[1 - axis] == pytest.approx(middle[1 - axis])
+    draft.change(crop=middle)
+    trigger(window, actions.larger_crop)
+    assert draft.request.crop[2] - draft.request.crop[0] > middle[2] - middle[0]
+    trigger(window, actions.reset_crop)
+    assert draft.request.crop is None
+
+
+def test_what_a_drag_does_to_the_frames_the_menu_does_too(window, qtbot):
+    player, strip = window.session.player, window.filmstrip
+    drag(qtbot, strip, QPoint(2, 20), QPoint(strip.width() // 2 + 4, 20))
+    assert player.position == 2 and not player.playing
+    trigger(window, window.actions_.next_frame)
+    assert player.position == 3
+    trigger(window, window.actions_.first_frame)
+    assert player.position == 0
+
+
+def test_what_a_drag_does_to_the_queue_the_menu_does_too(window):
+    queue, jobs = window.session.queue, window.queue_panel.list
+    window.session.runner._hold(True)
+    first, second = queue.jobs[0], queue.add(window.session.draft.request, 8.0)
+    jobs.setCurrentRow(1)
+    place = QPointF(jobs.visualItemRect(jobs.item(0)).center())
+    event = QDropEvent(place, Qt.DropAction.MoveAction, QMimeData(), Qt.MouseButton.LeftButton,
+                       Qt.KeyboardModifier.NoModifier)
+    jobs.setCurrentRow(1)
+    event.source = lambda: jobs                        # only a real drag has one
+    jobs.dropEvent(event)
+    assert queue.jobs == [second, first]
+    trigger(window, window.actions_.job_down)
+    assert queue.jobs == [first, second]
+    trigger(window, window.actions_.job_up)
+    assert queue.jobs == [second, first]
+
+
+def test_pictures_come_in_and_clips_go_out_from_the_menu(window, qtbot, monkeypatch, tmp_path, photo):
+    other = tmp_path / "fox.jpg"
+    other.write_bytes(photo.read_bytes())
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: ([str(other)], ""))
+    trigger(window, window.actions_.copy_file)
+    qtbot.waitUntil(lambda: window.session.drag_file(window.session.shown.id) is not None, timeout=20_000)
+    trigger(window, window.actions_.copy_file)
+    (url,) = QGuiApplication.clipboard().mimeData().urls()
+    assert url.toLocalFile().endswith(".mp4") and Path(url.toLocalFile()).is_file()
+    trigger(window, window.actions_.open)
+    qtbot.waitUntil(lambda: window.session.draft.request.image == str(other), timeout=10_000)
+    window.clip_view.setFocus()
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(photo))])
+    QGuiApplication.clipboard().setMimeData(mime)
+    trigger(window, window.actions_.paste)
+    qtbot.waitUntil(lambda: window.session.draft.request.image == str(photo), timeout=10_000)
+
+
+def test_the_mouse_reaches_nothing_that_the_keyboard_does_not(window):
+    """Every button and field is a stop of Tab, one of a group that the arrow keys walk through, or in the menus."""
+    kinds = QAbstractButton | QAbstractSpinBox | QComboBox | QAbstractSlider | QAbstractItemView
+    groups = Segmented | QAbstractSpinBox | QComboBox | QLineEdit | QAbstractScrollArea
+    controls = [control for control in window.findChildren(QWidget) if isinstance(control, kinds)
+                and not isinstance(control, QScrollBar) and not isinstance(control.parentWidget(), groups)
+                and not control.objectName().startswith("qt_") and control.window() is window]
+    assert len(controls) > 30
+    assert not [control for control in controls if not control.focusPolicy() & Qt.FocusPolicy.TabFocus]
 
 
 def test_space_presses_a_button_and_does_not_play(window, qtbot):

@@ -1,12 +1,11 @@
 """The window over the real engine with a tiny model: previews from the first step on, and no standstill."""
 
 import gc
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
-from PySide6.QtCore import QTimer
+from standstill import LIMIT_S, turns
 
 from gui.engine_client import EngineClient
 from gui.main_window import MainWindow
@@ -38,27 +37,19 @@ def window(qtbot, tmp_path, tiny_model):
 
 
 def test_a_clip_forms_before_the_eyes_without_a_standstill(window, qtbot):
-    """Slices of the main thread are counted in its own time, since other programs may have the processor."""
-    session, seen, busy, last = window.session, [], [], [0.0]
-
-    def look():
-        now = time.thread_time()
-        busy.append(now - last[0])
-        last[0] = now
+    session, seen = window.session, []
 
     def follow(progress):
         if progress is not None and session.player.is_preview:
             seen.append((progress.step, window.run_bar.progress.stage.text()))
 
     session.progress_changed.connect(follow)
-    timer = QTimer(interval=1)
-    timer.timeout.connect(look)
-    last[0] = time.thread_time()
-    timer.start()
-    with qtbot.waitSignal(session.job_done, timeout=60_000):
-        window.actions_.generate.trigger()
-    qtbot.waitUntil(lambda: session.shown is not None, timeout=10_000)
-    timer.stop()
+
+    def run():
+        with qtbot.waitSignal(session.job_done, timeout=60_000):
+            window.actions_.generate.trigger()
+        qtbot.waitUntil(lambda: session.shown is not None, timeout=10_000)
+
+    assert turns(run) < LIMIT_S
     assert seen[0][0] == 1 and "step 1 of 12" in seen[0][1]        # the first preview came with the first step
-    assert len(busy) > 50 and max(busy) < 0.050
-    assert window.library_panel.model.rowCount() == 1 and window.error_bar.problem is None
+    assert window.library_panel.model.rowCount() >= 1 and window.error_bar.problem is None
