@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from driver import WORKER, at, contents
+from driver import WORKER, at
 
 from i2v_mlx.events import Accepted, Done, Failed, Stage
 
@@ -46,23 +46,28 @@ def test_what_does_not_fit_is_refused_with_sizes_that_do(place, cases):
 
 
 @LINUX
-@pytest.mark.parametrize("moment", [("Stage", "encode"), ("Stage", "denoise"), ("Step", 1), ("Stage", "decode")],
-                         ids=str)
-def test_memory_ends_at_any_stage(place, whole, moment):
-    """The worker dies or says so; either way the job has one end, nothing stays, and the next worker resumes it."""
-    worker = place.worker()
-    request = place.request(width=128, height=128, num_frames=4)
-    worker.generate(request, "a")
-    last = worker.follow("a", at(moment, lambda: starve(worker.process.pid)))[-1]
-    assert last is None or (isinstance(last, Failed) and last.code in ("device_failed", "unexpected")), last
-    worker.kill()
-    place.recovered()
-    second = place.worker()
-    second.resume("a") if "a.safetensors" in place.left() else second.generate(request, "a")
-    assert isinstance(second.follow("a")[-1], Done)
-    assert len(contents(place.out / "clip")) == 4
-    place.remove("clip")
+def test_memory_ends_at_any_stage(place, cases):
+    """The worker dies or says so; either way the job has one end, nothing stays, and the next worker carries it on."""
+    every, ends = [("Stage", "encode"), ("Stage", "denoise"), ("Step", 1), ("Stage", "decode")], []
+    request = place.request(width=64, height=64)
+    for number, moment in enumerate(every):
+        job, worker = f"starved-{number}", place.worker()
+        worker.generate(request, job)
+        ends.append(worker.follow(job, at(moment, lambda worker=worker: starve(worker.process.pid)))[-1])
+        worker.kill()
+        place.recovered()
+        if not isinstance(ends[-1], Done):     # what was freed before may have been enough
+            assert ends[-1] is None or ends[-1].code in ("device_failed", "unexpected"), ends[-1]
+            worker = place.worker()
+            worker.resume(job) if f"{job}.safetensors" in place.left() else worker.generate(request, job)
+            assert isinstance(worker.follow(job)[-1], Done)
+            worker.close()
+        assert place.left() == {"clip"}
+        place.is_whole("clip")
+        place.remove("clip")
+    assert not all(isinstance(end, Done) for end in ends)
     place.check()
+    cases(len(every))
 
 
 @LINUX
@@ -75,7 +80,7 @@ def test_the_app_lives_and_its_queue_goes_on(qapp, qtbot, place):
     app = Session(Places.below(place.root / "home"), EngineClient(WORKER, log=place.root / "app-engine.log"))
     problems, starved = [], []
     app.problem.connect(problems.append)
-    app.draft.recall(place.request(width=128, height=128, num_frames=4))
+    app.draft.recall(place.request(width=64, height=64))
     app.start()
     try:
         def look(job, event) -> None:
@@ -86,11 +91,11 @@ def test_the_app_lives_and_its_queue_goes_on(qapp, qtbot, place):
         app.engine.reported.connect(look)
         with qtbot.waitSignal(app.job_done, timeout=300_000):
             first = app.generate()
-            app.draft.change(width=32, height=32, num_frames=2)
+            app.draft.change(width=32, height=32)
             second = app.generate()
         assert starved == [first[0].id] and first[0].state == "failed"
         assert [problem.code for problem in problems] in (["engine_crashed"], ["device_failed"], ["unexpected"])
-        assert second[0].state == "done" and app.engine.state == "ready"
+        assert second[0].state == "done"
     finally:
         app.close()
 
