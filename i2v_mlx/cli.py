@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__, presets
-from .errors import I2VError
+from .errors import I2VError, printable
 from .request import GRIDS, SAMPLERS, SEED_LIMIT, Request
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -273,9 +273,11 @@ def _info(args: argparse.Namespace) -> int:
     from . import frames
 
     video = frames.probe(args.file)
-    print(f"{args.file}: {video.width}x{video.height}, {video.frames} frames at {video.fps:g} fps, {video.codec}")
+    shown = f"{args.file}: {video.width}x{video.height}, {video.frames} frames at {video.fps:g} fps, {video.codec}"
     made = frames.read_recipe(args.file)
-    print("no recipe" if made is None else json.dumps(made, indent=2, ensure_ascii=False))
+    text = "no recipe" if made is None else json.dumps(made, indent=2, ensure_ascii=False)
+    for line in (shown, *text.split("\n")):  # somebody else's text, perhaps
+        print(printable(line))
     return 0
 
 
