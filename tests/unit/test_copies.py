@@ -113,12 +113,10 @@ def test_an_evaluation_copies_only_what_it_must(released):
 
 
 def test_what_is_joined(released):
-    """The skips; and, at the finest level, what is computed in parts to keep memory and single dispatches small."""
+    """The skips; and, at the finer levels, what is computed in parts to keep memory and single dispatches small."""
     joined = {name: sum(size * n for (kind, size), n in found.items() if kind == "join")
               for name, found in released.items()}  # fmt: skip
-    channels = {5 * 8: (2560, 2560, 2560), 10 * 16: (2560, 2560, 1920), 20 * 32: (1920, 1280, 960)}
-    skips = [16 * positions * C for positions, level in channels.items() for C in level]
-    coarse = [joined.pop(f"layer {i}") for i in range(3, 25)]
-    assert [size for size in coarse if size] == skips
-    x = 16 * 40 * 64 * 320
-    assert sum(joined.values()) < 24 * x
+    skips = {14: (40, 2560), 15: (40, 2560), 16: (40, 2560), 18: (160, 2560), 19: (160, 2560), 20: (160, 1920)}
+    coarse = {layer: joined[f"layer {layer}"] for layer in range(6, 22) if joined[f"layer {layer}"]}
+    assert coarse == {layer: 16 * positions * channels for layer, (positions, channels) in skips.items()}
+    assert sum(joined.values()) < 35 * 16 * 40 * 64 * 320  # of the finest level's activation
