@@ -52,15 +52,15 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def output_error(error: OSError, path: Path) -> I2VError:
-    """What to tell the user when writing `path` has failed. Pillow and ffmpeg do not always pass the errno on, and a
-    disk that was unplugged is not a full one."""
+    """What to tell the user when writing `path` has failed. Pillow and ffmpeg do not always pass the errno on; a disk
+    that was unplugged or is read-only is not a full one."""
     parent = path.absolute().parent
     if error.errno in _FULL:
         return disk_full(path)
     if not parent.is_dir():
         return I2VError("output_folder_missing", f"There is no folder {parent}.",
                         "If it is on another disk, connect it; then start again.")
-    if free_bytes(path) < 2**20:
+    if error.errno is None and free_bytes(path) < 2**20:
         return disk_full(path)
     reason = error.strerror or error
     return I2VError("output_unwritable", f"{path} cannot be written: {reason}.", "Choose another folder.")

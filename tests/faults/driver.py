@@ -39,8 +39,9 @@ class Worker:
     def __init__(self, place: Place, command: Sequence[str], **popen: Any):
         self.place = place
         self._log = place.log.open("ab")
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-                                        env=place.environment | popen.pop("env", {}), **popen)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=popen.pop("stderr", self._log),
+            env=place.environment | popen.pop("env", {}), **popen)
         self.said: list[tuple[str, Event]] = []
         self.stream = EventStream()
         self._events: queue.Queue[tuple[str, Event | None]] = queue.Queue()

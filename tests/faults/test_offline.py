@@ -94,8 +94,8 @@ def test_the_worker(place, whole, blocked, offline):
     """Also where nothing tells the hub library to stay offline."""
     worker = place.worker(env=blocked | {"HF_HUB_OFFLINE": offline})
     assert isinstance(worker.run(place.request(), "a"), Done)
-    assert worker.fails(place.request(model="owner/absent"), "b").code == "model_not_found"
-    assert worker.fails(place.request(model="i2vgen-xl-8bit"), "c").code == "model_not_found"
+    assert worker.fails(place.request(model="owner/absent"), "b", "absent").code == "model_not_found"
+    assert worker.fails(place.request(model="i2vgen-xl-8bit"), "c", "absent").code == "model_not_found"
     assert contents(place.out / "clip") == whole and tried(place) == ""
     place.check("clip")
 
