@@ -150,7 +150,8 @@ class Actions(QObject):
         paused = any(job.state == "paused" for job in session.queue.jobs)
         has_clip, has_frames = session.shown is not None, player.count > 0
 
-        ready = session.draft.problem() is None
+        # While a picture is being opened, a clip would be made of the one before.
+        ready = session.draft.problem() is None and not session.picture.loading
         for action in (self.generate, *self.takes):
             action.setEnabled(ready)
         self.generate.setText("Add to Queue" if running else "Generate")

@@ -76,7 +76,7 @@ class _EstimateFace(QWidget):
         self.resume = ActionButton(actions.resume_job)
         layout.addWidget(self.resume)
         for signal in (session.estimate_changed, session.draft.changed, session.held_changed, session.engine_changed,
-                       session.queue.changed, session.queue.job_changed):
+                       session.queue.changed, session.queue.job_changed, session.picture.changed):
             signal.connect(self._show)
         self._show()
 
@@ -88,7 +88,10 @@ class _EstimateFace(QWidget):
         waiting = [job for job in session.queue.jobs if job.state in ("queued", "paused")]
         self.resume.setVisible(session.held and bool(waiting))
         self.first.set_warning(too_big)
-        if problem is not None and problem.code == "image_missing":
+        if session.picture.loading:
+            self.first.setText("Opening the picture…")
+            self.second.setText("")
+        elif problem is not None and problem.code == "image_missing":
             self.first.setText("Ready when you are")
             self.second.setText("Drop a picture to begin.")
         elif problem is not None:

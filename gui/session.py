@@ -171,7 +171,7 @@ class Session(QObject):
 
         What will not fit into memory is a problem too, unless `anyway`.
         """
-        error = self.draft.problem() or (None if anyway else self._too_big())
+        error = self._still_opening() or self.draft.problem() or (None if anyway else self._too_big())
         if error is not None:
             self._refused_takes = takes
             self._fail(error)
@@ -292,6 +292,11 @@ class Session(QObject):
         jobs = [self.queue.add(request, self.preferences.playback_fps) for request in requests]
         self.runner.resume(None)
         return jobs
+
+    def _still_opening(self) -> I2VError | None:
+        if not self.picture.loading:
+            return None
+        return I2VError("picture_loading", "The picture is still being opened.", "Press Generate again in a moment.")
 
     def _too_big(self) -> I2VError | None:
         if self.estimate.fits:

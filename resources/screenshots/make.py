@@ -31,6 +31,7 @@ from gui.app import App  # noqa: E402
 from gui.engine_client import EngineClient  # noqa: E402
 from gui.main_window import SMALLEST, MainWindow  # noqa: E402
 from gui.places import Places  # noqa: E402
+from gui.presets import BALANCED, presets  # noqa: E402
 from gui.session import Session  # noqa: E402
 from i2v_mlx import recipe, video  # noqa: E402
 from i2v_mlx.request import Request  # noqa: E402
@@ -111,16 +112,17 @@ class Stage:
     def fill(self, name: str, **fields: object) -> None:
         """A picture and its words."""
         self.session.open_files([str(self.picture(name))])
-        self.wait(lambda: self.session.picture.image is not None)
-        values: dict[str, object] = {"model": "i2vgen-xl", "width": 704, "height": 448, "num_inference_steps": 25,
-                                     "num_frames": 16, "seed": 42, "prompt": PROMPTS[name],
-                                     "negative_prompt": "blurry, distorted, static"} | fields
+        self.wait(lambda: self.session.draft.request.image == str(self.picture(name)))
+        values: dict[str, object] = {"model": "i2vgen-xl", "width": 704, "height": 448, "num_frames": 16, "seed": 42,
+                                     "prompt": PROMPTS[name], "negative_prompt": "blurry, distorted, static",
+                                     **presets("i2vgen-xl")[BALANCED].fields, **fields}
         self.session.draft.change("fill", **values)
         self.session.draft.undo_stack.clear()
 
     def add_clip(self, name: str, seed: int, hours: float, favourite: bool = False, frames: int = 16) -> int:
         request = Request(image=str(self.picture(name)), prompt=PROMPTS[name], model="i2vgen-xl", width=704, height=448,
-                          num_frames=frames, num_inference_steps=25, seed=seed)
+                          num_frames=frames, seed=seed)
+        request = presets("i2vgen-xl")[BALANCED].apply(request)
         folder = self.session.places.clips / f"{name}-{seed}"
         made = recipe.to_json(recipe.make(request, {"name": "staged"}, 8.0))
         pixels = scenes.clip(name, 704, 448, frames)
@@ -173,7 +175,7 @@ def first_start(stage: Stage) -> QWidget:
 def picture(stage: Stage) -> QWidget:
     window = stage.open()
     stage.fill("harbour", crop=(0.02, 0.11, 0.87, 0.922))
-    stage.session.estimator.learn(stage.session.draft.request, [6.2] * 25, 28, 7 * 10**9)
+    stage.session.estimator.learn(stage.session.draft.request, [9.4] * 16, 28, 5 * 10**9)
     stage.session.draft.change(guidance_scale=9.0, seed=43)
     return window
 
@@ -206,7 +208,7 @@ def finished(stage: Stage) -> QWidget:
 
 
 def queue_and_library(stage: Stage) -> QWidget:
-    window = stage.open("14", size=SMALLEST)
+    window = stage.open("10", size=SMALLEST)
     clip = stage.add_clips()
     stage.add_clip("balloons", 24, 30)
     stage.add_clip("aurora", 1188, 31)

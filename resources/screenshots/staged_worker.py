@@ -54,10 +54,10 @@ def main() -> None:
             continue
         request = Request.from_dict(command.request)
         steps = request.num_inference_steps
-        say(events.Accepted(request.to_dict(), 7 * 10**9), job)
+        say(events.Accepted(request.to_dict(), 5 * 10**9), job)
         for stage in ("load", "encode", "denoise"):
             say(events.Stage(stage), job)
-        say(events.Heartbeat(6_800_000_000))
+        say(events.Heartbeat(4_700_000_000))
         for step in range(1, stop + 1):
             picture = preview(Path(request.image).stem, step, steps, request.width // 8, request.height // 8,
                               request.num_frames) if step == stop else None

@@ -1,5 +1,8 @@
 """The main stories once more with the real engine and a tiny model: the same bytes, and no standstill."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,6 +62,19 @@ def test_from_generate_to_the_library(app, qtbot):
     assert app.engine.hello.device and app.estimate.learned and app.problems == []
     assert app.draft.request.model == clip.request.model       # a folder that is there is a model
     assert frames(finish(app, qtbot, app.generate)) == frames(clip)
+
+
+def test_no_socket_is_opened_while_a_clip_is_made(app, qtbot, tmp_path, monkeypatch):
+    """In the app an audit hook looks, in the engine that of the fault suites, which lets none through."""
+    opened, looking = [], [True]
+    sys.addaudithook(lambda event, _: opened.append(event) if looking and event.startswith("socket.") else None)
+    note = tmp_path / "tried"
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "faults" / "no_network"))
+    monkeypatch.setenv("NO_NETWORK_NOTE", str(note))
+    app.engine.release()
+    finish(app, qtbot, app.generate)
+    looking.clear()
+    assert opened == [] and not note.exists()
 
 
 def test_killed_at_a_step_and_resumed(app, qtbot):

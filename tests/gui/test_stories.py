@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from PySide6.QtCore import QMimeData, QUrl
 
 from gui.export import ExportOptions
@@ -79,6 +80,19 @@ def test_drop_generate_preview_done_export_recall(session, qtbot, photo, tmp_pat
     app.recall(clip.id, {"prompt"})
     assert (app.draft.request.prompt, app.draft.request.num_inference_steps) == ("boats sway", 9)
     assert app.problems == []
+
+
+def test_nothing_is_made_of_the_old_picture_while_a_new_one_opens(session, qtbot, photo, tmp_path):
+    app = session({})
+    set_up(app, qtbot, photo)
+    large = tmp_path / "large.png"
+    Image.linear_gradient("L").resize((6000, 4000)).save(large)
+    drop(app, large)
+    qtbot.waitUntil(lambda: app.picture.loading, timeout=10_000)
+    assert app.generate() == [] and app.problems[0].code == "picture_loading"
+    qtbot.waitUntil(lambda: app.draft.request.image == str(large) and not app.picture.loading, timeout=20_000)
+    (job,) = app.generate()
+    assert job.request.image == str(large)
 
 
 def test_a_queue_of_three_with_a_cancel_in_the_middle(session, qtbot, photo):
