@@ -126,6 +126,8 @@ class ModelFolder:
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
             reason = str(error)[:200]
             raise I2VError("config_invalid", f"{name}/config.json cannot be used: {reason}.", AGAIN) from error
+        # Every initial value that is not used has chained a key to the global state, which would grow for ever.
+        mx.eval(mx.random.state)
         return module
 
     def _files(self, name: str, dtype: mx.Dtype) -> list[Path]:
