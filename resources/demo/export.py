@@ -1,8 +1,11 @@
-"""Writes the trained networks as a folder in the layout of the hub, in half precision, and the preview's coefficients."""
+"""Writes the trained networks as a folder in the hub's layout, in half precision, and the preview's coefficients."""
+
+from __future__ import annotations
 
 import json
 import os
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import clips
@@ -10,6 +13,8 @@ import diffusers
 import models
 import torch
 from safetensors.torch import save_file
+from train_autoencoder import load_autoencoder
+from train_text import load_text
 
 PARTS = ("unet", "vae", "text_encoder", "image_encoder", "tokenizer", "feature_extractor", "scheduler")
 
@@ -48,23 +53,38 @@ def save_transformers(model, folder, prefix):
 
 
 @torch.no_grad()
-def preview_coefficients(vae, scaling, seed=5):
+def preview_coefficients(vae: torch.nn.Module, scaling: float, seed: int = 5) -> dict[str, list]:
     """The linear map from scaled latents to colours that fits the autoencoder best (least squares on 160 pictures)."""
     pictures = clips.Pictures(seed)
     frames = torch.cat([clips.render(pictures.canvas(), [(0, 0, 1)]) for _ in range(160)])
     z = torch.cat([vae.encode(part * 2 - 1).latent_dist.mode() * scaling for part in frames.split(16)])
-    small = torch.nn.functional.avg_pool2d(frames, 4).permute(0, 2, 3, 1).reshape(-1, 3)
-    z = z.permute(0, 2, 3, 1).reshape(-1, 4)
-    found = torch.linalg.lstsq(torch.cat([z, torch.ones(len(z), 1)], 1).double(), small.double()).solution
+    z = z.permute(0, 2, 3, 1).reshape(-1, 4).double()
+    z[:, 3] = 0
+    small = torch.nn.functional.avg_pool2d(frames, 4).permute(0, 2, 3, 1).reshape(-1, 3).double()
+    columns = torch.cat([z, torch.ones(len(z), 1)], 1)
+    found = torch.linalg.lstsq(columns, small, driver="gelsd").solution  # of least norm: nothing for the fourth channel
     return {
-        "matrix": [[round(v, 6) for v in row] for row in found[:4].tolist()],
-        "bias": [round(v, 6) for v in found[4].tolist()],
+        "matrix": [[round(value, 6) for value in row] for row in found[:4].tolist()],
+        "bias": [round(value, 6) for value in found[4].tolist()],
     }
 
 
-def export(target, unet, vae, scaling, text, vision, tokenizer_folder):
+def write_export(args: Namespace) -> None:
+    """The `export` stage: the averaged networks of all stages."""
+    torch.manual_seed(args.seed + 5)
+    vae, scaling = load_autoencoder(args)
+    _, text, vision = load_text(args)
+    net = models.unet()
+    models.start_as_identity(net)
+    net.load_state_dict(torch.load(args.work / "motion.pt")["mean"])
+    export(args.target, net, vae, scaling, text, vision, args.work / "tokenizer")
+
+
+def export(
+    target: Path, unet: torch.nn.Module, vae: torch.nn.Module, scaling: float, text: torch.nn.Module,
+    vision: torch.nn.Module, tokenizer_folder: Path,
+) -> None:  # fmt: skip
     """Complete in a folder beside the target first, then moved into place part by part."""
-    target = Path(target)
     fresh = target / f".export-{os.getpid()}"
     shutil.rmtree(fresh, ignore_errors=True)
     save_diffusers(unet, fresh / "unet")
@@ -109,7 +129,7 @@ def export(target, unet, vae, scaling, text, vision, tokenizer_folder):
         place = target / item.name
         if place.is_dir():
             shutil.rmtree(place)
-        os.replace(item, place)
+        item.replace(place)
     fresh.rmdir()
     size = sum(f.stat().st_size for part in PARTS for f in (target / part).rglob("*") if f.is_file())
     print(f"exported to {target}: {size / 1e6:.1f} MB", flush=True)

@@ -1,38 +1,40 @@
-"""The tokenizer: a small byte-level BPE in CLIP's format.  Every byte has its two units (inside and at the end of a word),
-so that any text tokenises; the merges make whole tokens of the words that `clips` uses."""
+"""The tokenizer: a small BPE of bytes in CLIP's format. Every byte has two units (inside and at the end of a word), so
+that any text tokenises; the merges make whole tokens of the words that `prompts` uses."""
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
-import clips
+import prompts
 from transformers import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def byte_units():
+def byte_units() -> list[str]:
     """CLIP's and GPT-2's printable stand-ins for the 256 bytes."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     extra = [b for b in range(256) if b not in plain]
     return [chr(b) for b in plain] + [chr(256 + k) for k in range(len(extra))]
 
 
-def learn_merges(text, limit=700):
+def learn_merges(text: str, limit: int = 700) -> list[tuple[str, str]]:
     counts = Counter("".join(c if c.isalnum() else " " for c in text.lower()).split())
     words = {word: [*word[:-1], word[-1] + "</w>"] for word in counts}
     merges = []
     while len(merges) < limit:
-        pairs = Counter()
+        pairs: Counter[tuple[str, str]] = Counter()
         for word, parts in words.items():
-            for pair in zip(parts, parts[1:]):
+            for pair in pairwise(parts):
                 pairs[pair] += counts[word]
         if not pairs:
             break
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         merges.append(best)
         for word, parts in words.items():
-            joined, k = [], 0
+            joined: list[str] = []
+            k = 0
             while k < len(parts):
                 if tuple(parts[k : k + 2]) == best:
                     joined.append(parts[k] + parts[k + 1])
@@ -44,10 +46,9 @@ def learn_merges(text, limit=700):
     return merges
 
 
-def write_tokenizer(folder):
-    folder = Path(folder)
+def write(folder: Path) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
-    units, merges = byte_units(), learn_merges(clips.all_words())
+    units, merges = byte_units(), learn_merges(prompts.all_words())
     tokens = units + [unit + "</w>" for unit in units] + ["".join(pair) for pair in merges]
     vocabulary = {token: k for k, token in enumerate(dict.fromkeys(tokens))}
     vocabulary[START], vocabulary[END] = len(vocabulary), len(vocabulary) + 1
@@ -73,5 +74,5 @@ def write_tokenizer(folder):
     return vocabulary
 
 
-def load_tokenizer(folder):
+def load(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(str(folder))
