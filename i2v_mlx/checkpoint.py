@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,8 @@ def save(path: Path, request: Request, step: Step) -> None:
             arrays = {"latents": step.latents, **step.history}
             save_file({name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}, part, metadata)
     except SafetensorError as error:               # how its own writer says that the disk is full
-        raise output_error(OSError(str(error)), path) from error
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        raise output_error(OSError(int(number[1]) if number else None, str(error)), path) from error
     except OSError as error:
         raise output_error(error, path) from error
 
