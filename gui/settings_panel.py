@@ -29,7 +29,8 @@ from .spin_boxes import narrow, shaped
 
 MODEL_NAMES = {"demo": "Demo (small)", "i2vgen-xl": "I2VGen-XL", "i2vgen-xl-8bit": "I2VGen-XL, 8-bit, for 8 GB Macs"}
 _MODE_ICONS: dict[SeedMode, str] = {"locked": "lock", "next": "plus-one"}
-_SAMPLERS = (("ddim", "DDIM"), ("dpm++2m", "DPM++ 2M"), ("unipc", "UniPC"), ("euler", "Euler"))
+_SAMPLERS = (("ddim", "DDIM"), ("forecast", "DDIM, forecast"),
+             ("dpm++2m", "DPM++ 2M"), ("unipc", "UniPC"), ("euler", "Euler"))
 _FIDELITIES = (("diffusers", "As in diffusers"), ("original", "As in the original"))
 
 

@@ -20,17 +20,17 @@ from .events import Step
 from .i2vgen_xl.pipeline import I2VGenXLPipeline
 from .parts.ddim import DDIM
 from .parts.thinning import both_branches
-from .parts.time_grid import REFERENCE_STEPS, blended, distinct
+from .parts.time_grid import REFERENCE_STEPS, distinct, nested
 from .presets import Preset
 from .request import Request, Sampling, check_frames, check_size
 
 # Pictures of resources/examples with what happens; the quality report uses others.
 EXAMPLES = (("cat.jpg", "the camera zooms in", 1), ("harbour.jpg", "the camera pans to the left", 2),
             ("balloons.jpg", "the camera tilts up", 3))
-BLENDS = (0.5, 0.6, 0.7, 0.8)
+BLENDS = (0.6, 0.7, 0.8)
 TURNS = (0.5, 1.0)             # steps where the prediction turns, by this power of how fast it does
 # (steps, guidance_refresh) within the evaluations of a preset: 13 and 27
-PATTERNS = {"draft": ((8, 4), (7, 2)), "balanced": ((16, 3), (15, 2), (13, 1), (17, 8))}
+PATTERNS = {"draft": ((8, 4), (6, 1), (7, 2)), "balanced": ((13, 1), (16, 3))}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Calibration:
     def _grids(self) -> list[Any]:
         """Functions from the number of steps to timesteps."""
         schedule = self.pipeline.scheduler
-        general = [lambda n, blend=blend: blended(schedule, n, blend) for blend in BLENDS]
+        general = [lambda n, blend=blend: nested(schedule, n, blend) for blend in BLENDS]
         own = [lambda n, power=power: turning(schedule, [trace.clean for trace in self.traces], n, power)
                for power in TURNS]
         return general + own
@@ -96,8 +96,8 @@ class Calibration:
 
 
 def turning(schedule: DDIM, predictions: list[np.ndarray], steps: int, power: float) -> list[int]:
-    """Timesteps between which the prediction of the clean video has changed equally, after every change was raised to
-    `power`: 1 follows it, less evens it out.
+    """Of the reference's timesteps those between which the prediction of the clean video has changed equally, after every
+    change was raised to `power`: 1 follows it, less evens it out.
 
     Args:
         predictions: of several runs of REFERENCE_STEPS, each (T, ...).
@@ -108,8 +108,9 @@ def turning(schedule: DDIM, predictions: list[np.ndarray], steps: int, power: fl
         jumps = np.sqrt(((run[1:] - run[:-1]).reshape(len(run) - 1, -1) ** 2).sum(axis=1))
         change += jumps / jumps.sum()
     way = np.concatenate([[0.0], np.cumsum(np.maximum(change, 1e-3 * change.mean()) ** power)])
-    chosen = np.interp(np.linspace(0, way[-1], steps), way, grid).round().astype(int)
-    return distinct(chosen, grid[0], grid[-1])
+    last = len(grid) - 1
+    nearest = np.interp(np.linspace(0, way[-1], steps), way, np.arange(len(grid))).round().astype(int)
+    return [grid[last - k] for k in distinct(last - nearest, last, 0)]
 
 
 def run(model: str, width: int, height: int, frames: int) -> int:

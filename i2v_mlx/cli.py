@@ -108,7 +108,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", metavar="WxH", type=_size, help="pixels, multiples of 8 (default: 1280x704)")
     parser.add_argument("--frames", dest="num_frames", type=int, help="default: 16")
     parser.add_argument("--preset", choices=presets.NAMES,
-                        help="evaluations of the network: draft 13, balanced 27, best 100 (default: best)")
+                        help="evaluations of the network: draft 13, balanced 26, best 100 (default: best)")
     parser.add_argument("--steps", dest="num_inference_steps", type=int, help="default: 50")
     parser.add_argument("--guidance", dest="guidance_scale", type=float, help="weight of the prompt (default: 9)")
     parser.add_argument("--fps", dest="target_fps", type=int, help="motion, a condition of the model (default: 16)")

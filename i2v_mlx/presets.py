@@ -50,8 +50,8 @@ class Preset:
 
 
 PRESETS = (
-    Preset("draft", 8, "dpm++2m", "blended", guidance_refresh=4, key_pooling=True),
-    Preset("balanced", 16, "dpm++2m", "blended", guidance_refresh=3),
+    Preset("draft", 8, "forecast", "nested", guidance_refresh=4, key_pooling=True),
+    Preset("balanced", 13, "forecast", "nested"),
     Preset("best"),
 )
 NAMES = tuple(preset.name for preset in PRESETS)

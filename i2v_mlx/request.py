@@ -15,8 +15,8 @@ from typing import Any, Literal
 from .errors import I2VError
 
 Fidelity = Literal["diffusers", "original"]
-SAMPLERS = ("ddim", "dpm++2m", "unipc", "euler")
-GRIDS = ("model", "blended", "leading", "trailing")
+SAMPLERS = ("ddim", "forecast", "dpm++2m", "unipc", "euler")
+GRIDS = ("model", "nested", "blended", "leading", "trailing")
 
 SIDE_RANGE = (16, 4096)      # pixels
 FRAMES_RANGE = (1, 128)
@@ -33,9 +33,10 @@ class Sampling:
     """How the network's predictions become a video. The defaults are the reference's.
 
     Attributes:
-        sampler: one of SAMPLERS. "ddim" and "euler" are of first order, the others of second.
-        grid: at which timesteps, one of GRIDS: as the model's files say, "blended" (see `parts.time_grid`), "leading"
-            or "trailing"; or the timesteps themselves, as "981,712,205,1".
+        sampler: one of SAMPLERS. "ddim" and "euler" are of first order; "forecast" follows DDIM's 50 steps with fewer
+            evaluations (see `parts.forecast`); the others are of second order.
+        grid: at which timesteps, one of GRIDS: as the model's files say, "nested" or "blended" (see
+            `parts.time_grid`), "leading" or "trailing"; or the timesteps themselves, as "981,712,205,1".
         guidance_refresh: in the second half of the steps the unconditional branch is evaluated in every n-th only; 1
             for all.
         key_pooling: self attentions over very many positions look at keys averaged over 2 x 2 of them.

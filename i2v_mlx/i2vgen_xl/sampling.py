@@ -14,9 +14,10 @@ from ..events import Block, Step
 from ..parts.ddim import DDIM, DDIMSampler
 from ..parts.dpm_solver import DPMSolver
 from ..parts.euler import Euler
+from ..parts.forecast import Forecast
 from ..parts.noise import NoiseSource
 from ..parts.thinning import both_branches
-from ..parts.time_grid import timesteps
+from ..parts.time_grid import reference_timesteps, timesteps
 from ..parts.unipc import UniPC
 from ..request import Sampling
 from .blocks import FreeU
@@ -51,6 +52,7 @@ class Plan:
         grid = timesteps(schedule, steps, sampling.grid)
         makers: dict[str, Callable[[], Sampler]] = {
             "ddim": lambda: DDIMSampler(schedule, grid, eta),
+            "forecast": lambda: Forecast(schedule, grid, reference_timesteps(schedule)),
             "dpm++2m": lambda: DPMSolver(schedule, grid),
             "unipc": lambda: UniPC(schedule, grid),
             "euler": lambda: Euler(schedule, grid),

@@ -2,7 +2,7 @@
 
 The released model's own grid ("leading") starts later the fewer steps there are: 981 of 1000 for 50 steps, 951 for 20,
 901 for 10, though the latents are pure noise in all of them. "blended" starts and ends where 50 steps do, whatever
-their number, and puts the steps between where they are worth most.
+their number, and puts the steps between where they are worth most. "nested" is the same on the 50 steps' own timesteps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def timesteps(schedule: DDIM, steps: int, grid: str = "model") -> list[int]:
 
     Args:
         grid: "model" for what the model's scheduler_config.json says, "leading" or "trailing" (table 2 of arXiv
-            2305.08891) instead of that, or "blended"; or the timesteps themselves, as "981,712,205,1".
+            2305.08891) instead of that, "blended" or "nested"; or the timesteps themselves, as "981,712,205,1".
 
     Raises:
         I2VError: ``num_inference_steps_out_of_range``, ``grid_unknown``.
@@ -38,15 +38,22 @@ def timesteps(schedule: DDIM, steps: int, grid: str = "model") -> list[int]:
         return listed
     if grid == "blended":
         return blended(schedule, steps)
+    if grid == "nested":
+        return nested(schedule, steps)
     if grid == "model":
         return schedule.timesteps(steps)
     return DDIM(dataclasses.replace(schedule.config, timestep_spacing=grid)).timesteps(steps)
 
 
+def reference_timesteps(schedule: DDIM) -> list[int]:
+    """Of the reference's 50 steps; of fewer where a schedule has not so many timesteps."""
+    return schedule.timesteps(min(REFERENCE_STEPS, schedule.config.num_train_timesteps - 1))
+
+
 def blended(schedule: DDIM, steps: int, blend: float = BLEND) -> list[int]:
     """Between the reference's first and last timestep, lambda = log(alpha / sigma) is (1 - blend) times what it is on
     the grid of equal steps in t, plus blend times what it is on the grid of equal steps in lambda."""
-    reference = schedule.timesteps(min(REFERENCE_STEPS, schedule.config.num_train_timesteps - 1))
+    reference = reference_timesteps(schedule)
     first, last = reference[0], reference[-1]
     if not 0 < steps <= first - last + 1:
         raise I2VError("num_inference_steps_out_of_range", f"{steps} steps do not fit the blended grid.",
@@ -60,6 +67,21 @@ def blended(schedule: DDIM, steps: int, blend: float = BLEND) -> list[int]:
     wanted = (1 - blend) * equal_t + blend * np.linspace(log_snr[-1], log_snr[0], steps)
     chosen = np.interp(-wanted, -log_snr, every_t).round().astype(int)    # np.interp wants rising abscissae
     return distinct(chosen, first, last)
+
+
+def nested(schedule: DDIM, steps: int, blend: float = BLEND) -> list[int]:
+    """Of the reference's own timesteps those next to the blended ones, its first and last among them.
+
+    Raises:
+        I2VError: ``num_inference_steps_out_of_range``.
+    """
+    reference = np.array(reference_timesteps(schedule))
+    if steps > len(reference):
+        raise I2VError("num_inference_steps_out_of_range", f"{steps} steps do not fit the nested grid.",
+                       f"Use 1 to {len(reference)}.")
+    nearest = [int(np.abs(reference - t).argmin()) for t in blended(schedule, steps, blend)]
+    last = len(reference) - 1
+    return [int(reference[last - k]) for k in distinct(last - np.array(nearest), last, 0)]
 
 
 def distinct(chosen: np.ndarray, first: int, last: int) -> list[int]:

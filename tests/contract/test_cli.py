@@ -79,7 +79,7 @@ def test_a_preset_is_named_in_the_recipe(folder):
     assert run(folder, *args, "-o", "clip.gif").returncode == 0
     made = read_recipe(folder / "clip.gif")
     assert made["preset"] == "draft"
-    assert (made["request"]["sampler"], made["request"]["num_inference_steps"]) == ("dpm++2m", 8)
+    assert (made["request"]["sampler"], made["request"]["num_inference_steps"]) == ("forecast", 8)
     assert run(folder, *args, "-o", "more.gif", "--steps", "9").returncode == 0
     made = read_recipe(folder / "more.gif")
     assert made["preset"] is None and made["request"]["num_inference_steps"] == 9

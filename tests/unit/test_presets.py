@@ -15,7 +15,7 @@ from i2v_mlx.request import Request
 REQUEST = Request(image="cat.png")
 
 
-@pytest.mark.parametrize(("index", "evaluations"), [(0, 13), (1, 27), (2, 100)])
+@pytest.mark.parametrize(("index", "evaluations"), [(0, 13), (1, 26), (2, 100)])
 def test_evaluations(index, evaluations):
     both, single = presets.evaluations(PRESETS[index].apply(REQUEST))
     assert 2 * both + single == evaluations

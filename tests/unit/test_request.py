@@ -45,7 +45,8 @@ def test_ranges(field, low, high):
         assert field in error.message and str(low) in error.hint and str(high) in error.hint
 
 
-@pytest.mark.parametrize("grid", ["", "model,", "981,,1", "1,981", "981,981,1", "-5", "9.5", "99999,1", "981 1", "\u0665"])
+@pytest.mark.parametrize("grid", ["", "model,", "981,,1", "1,981", "981,981,1", "-5", "9.5", "99999,1", "981 1",
+                                  "\u0665"])
 def test_grids_that_are_none(grid):
     error = refusal(Request(image="cat.png", grid=grid, num_inference_steps=2).validate)
     assert error.code in ("grid_unknown", "num_inference_steps_out_of_range")
