@@ -151,7 +151,7 @@ class Actions(QObject):
         has_clip, has_frames = session.shown is not None, player.count > 0
 
         # While a picture is being opened, a clip would be made of the one before.
-        ready = session.draft.problem() is None and not session.picture.loading
+        ready = session.draft.problem() is None and not session.picture.opening
         for action in (self.generate, *self.takes):
             action.setEnabled(ready)
         self.generate.setText("Add to Queue" if running else "Generate")

@@ -54,8 +54,9 @@ class ImageWell(QWidget):
         self.crop_editor.edited.connect(lambda box: session.draft.change("crop", crop=box))
         actions.larger_crop.triggered.connect(lambda: self.crop_editor.zoom(1.1))
         actions.smaller_crop.triggered.connect(lambda: self.crop_editor.zoom(1 / 1.1))
-        for by, action in actions.move_crop.items():
-            action.triggered.connect(lambda _on=False, by=by: self.crop_editor.move_box(*by, LEAP))
+        for (right, down), action in actions.move_crop.items():
+            action.triggered.connect(
+                lambda _on=False, right=right, down=down: self.crop_editor.move_box(right, down, LEAP))
         session.picture.changed.connect(self._show_picture)
         session.draft.changed.connect(self._show_crop)
         self._show_picture()

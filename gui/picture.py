@@ -44,6 +44,11 @@ class Picture(QObject):
         self._reading: set[int] = set()
 
     @property
+    def opening(self) -> bool:
+        """Another picture may be about to take the place of this one."""
+        return self._offer in self._reading
+
+    @property
     def loading(self) -> bool:
         return bool({self._load, self._offer} & self._reading)
 

@@ -88,7 +88,7 @@ class _EstimateFace(QWidget):
         waiting = [job for job in session.queue.jobs if job.state in ("queued", "paused")]
         self.resume.setVisible(session.held and bool(waiting))
         self.first.set_warning(too_big)
-        if session.picture.loading:
+        if session.picture.opening:
             self.first.setText("Opening the picture…")
             self.second.setText("")
         elif problem is not None and problem.code == "image_missing":

@@ -294,7 +294,7 @@ class Session(QObject):
         return jobs
 
     def _still_opening(self) -> I2VError | None:
-        if not self.picture.loading:
+        if not self.picture.opening:
             return None
         return I2VError("picture_loading", "The picture is still being opened.", "Press Generate again in a moment.")
 

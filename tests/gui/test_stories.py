@@ -88,7 +88,7 @@ def test_nothing_is_made_of_the_old_picture_while_a_new_one_opens(session, qtbot
     large = tmp_path / "large.png"
     Image.linear_gradient("L").resize((6000, 4000)).save(large)
     drop(app, large)
-    qtbot.waitUntil(lambda: app.picture.loading, timeout=10_000)
+    qtbot.waitUntil(lambda: app.picture.opening, timeout=10_000)
     assert app.generate() == [] and app.problems[0].code == "picture_loading"
     qtbot.waitUntil(lambda: app.draft.request.image == str(large) and not app.picture.loading, timeout=20_000)
     (job,) = app.generate()
