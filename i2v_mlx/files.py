@@ -57,7 +57,7 @@ def output_error(error: OSError, path: Path) -> I2VError:
     parent = path.absolute().parent
     if error.errno in _FULL:
         return disk_full(path)
-    if not parent.is_dir():
+    if not parent.exists():
         return I2VError("output_folder_missing", f"There is no folder {parent}.",
                         "If it is on another disk, connect it; then start again.")
     if error.errno is None and free_bytes(path) < 2**20:

@@ -172,7 +172,8 @@ def _verify(part: Path, container: str, frames: int, fps: float, recipe_json: st
         seconds = info.frames / info.fps
         text = read_text(part)
     except I2VError as error:
-        raise I2VError("encoder_failed", f"The video was written but cannot be read. {error.message}") from error
+        raise I2VError("encoder_failed", f"The video was written but cannot be read. {error.message}",
+                       "Try another format, for example .webp.") from error
     # A webp keeps frames that look the same once, but longer; if that is all of them, as a picture without a duration.
     complete = found == frames or container == "webp"
     in_time = abs(seconds - frames / fps) < 0.02 or (container in ("webp", "gif") and found == 1)

@@ -21,6 +21,7 @@ from i2v_mlx.events import (
     Accepted,
     Block,
     Cancelled,
+    Converting,
     Done,
     Failed,
     Frame,
@@ -33,7 +34,7 @@ from i2v_mlx.events import (
     encode,
 )
 
-KINDS = (Hello, Heartbeat, Accepted, Stage, Block, Step, Frame, Notice, Done, Cancelled, Failed)
+KINDS = (Hello, Heartbeat, Accepted, Stage, Converting, Block, Step, Frame, Notice, Done, Cancelled, Failed)
 
 text = st.text(st.characters(codec=None), max_size=30)
 number = st.floats(allow_nan=False, allow_infinity=False)
@@ -45,6 +46,7 @@ any_event = st.one_of(
     st.builds(Heartbeat, memory_bytes=whole),
     st.builds(Accepted, request=values, peak_bytes=whole),
     st.builds(Stage, name=st.sampled_from(STAGES)),
+    st.builds(Converting, part=text, index=whole, count=whole),
     st.builds(Block, index=whole, count=whole),
     st.builds(Step, index=whole, count=whole, seconds=number, preview=st.none() | values),
     st.builds(Frame, index=whole, count=whole),
