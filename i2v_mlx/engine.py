@@ -52,7 +52,8 @@ class Engine:
 
     def preset(self, model: str, name: str) -> presets.Preset:
         """The model's preset of that name. Raises I2VError ``model_*``, ``presets_invalid``."""
-        own = presets.presets(self.open(model).folder.path)
+        whole = hub.repository(model) if hub.is_eight_bit(model) else model  # the copy may not have been made
+        own = presets.presets(self.open(whole).folder.path)
         return next(preset for preset in own if preset.name == name)
 
     def run(
