@@ -175,7 +175,8 @@ def first_start(stage: Stage) -> QWidget:
 def picture(stage: Stage) -> QWidget:
     window = stage.open()
     stage.fill("harbour", crop=(0.02, 0.11, 0.87, 0.922))
-    stage.session.estimator.learn(stage.session.draft.request, [9.4] * 16, 28, 5 * 10**9)
+    request = stage.session.draft.request
+    stage.session.estimator.learn(request, [9.4] * request.num_inference_steps, 28, 5 * 10**9)
     stage.session.draft.change(guidance_scale=9.0, seed=43)
     return window
 
