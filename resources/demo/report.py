@@ -151,7 +151,7 @@ def main() -> int:
     parser.add_argument("--model", default="demo", help="a folder, or demo")
     parser.add_argument("--out", type=Path, default=Path("outputs/demo-report"), help="where contact sheets go")
     parser.add_argument("--pictures", type=int, default=20)
-    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--steps", type=int, default=12)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
