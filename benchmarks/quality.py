@@ -36,7 +36,7 @@ from i2v_mlx.parts.thinning import both_branches  # noqa: E402
 from i2v_mlx.presets import presets  # noqa: E402
 from i2v_mlx.request import Sampling  # noqa: E402
 
-FRAMES = 6
+FRAMES = 4
 SIZE = 96
 SCENES_SEED = 900_001    # of drawn scenes; training and the demo's report use others
 FIRST_SEED = 5000        # of noise
