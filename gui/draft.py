@@ -21,6 +21,7 @@ from .undo import Change
 
 UNDO_LIMIT = 500
 MAX_PROMPT = 10_000            # characters; twenty times what is read, and still quick to lay out, store and count
+_UNLISTED = {"ddim": "model", "forecast": "nested"}
 FIELDS = frozenset(field.name for field in dataclasses.fields(Request))
 
 
@@ -57,6 +58,8 @@ class Draft(QObject):
         No effect if nothing differs. Values are not checked here: see `problem`.
         """
         after = {name: value for name, value in fields.items() if getattr(self.request, name) != value}
+        if "num_inference_steps" in after and "grid" not in fields and "," in self.request.grid:
+            after["grid"] = _UNLISTED.get(self.request.sampler, "blended")    # its timesteps are for their own number
         if after:
             before = {name: getattr(self.request, name) for name in after}
             label = label or " and ".join(name.replace("_", " ") for name in after)
@@ -83,9 +86,8 @@ class Draft(QObject):
                     height=_side(old.height if height is None else height))
 
     def set_steps(self, steps: int) -> None:
-        """Another number of steps. Timesteps that are listed one by one are for their own number only."""
-        listed = "," in self.request.grid and steps != self.request.num_inference_steps
-        self.change("steps", num_inference_steps=steps, grid="blended" if listed else self.request.grid)
+        """Another number of steps."""
+        self.change("steps", num_inference_steps=steps)
 
     def set_sampler(self, sampler: str) -> None:
         """Another sampler; only DDIM takes fresh noise."""

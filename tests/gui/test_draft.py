@@ -2,9 +2,10 @@
 
 import pytest
 
+from gui import settings_panel
 from gui.draft import MAX_PROMPT, Draft
 from gui.presets import presets
-from i2v_mlx.request import SEED_LIMIT, Request
+from i2v_mlx.request import SAMPLERS, SEED_LIMIT, Request
 
 
 class Clock:
@@ -90,6 +91,10 @@ def test_another_number_of_steps_leaves_no_grid_that_was_made_for_one(draft):
     draft.set_steps(5)
     draft.request.validate()
     assert draft.request.num_inference_steps == 5
+
+
+def test_every_sampler_of_the_engine_can_be_chosen():
+    assert {sampler for sampler, _ in settings_panel._SAMPLERS} == set(SAMPLERS)
 
 
 def test_fresh_noise_goes_with_the_sampler_that_takes_it(draft):

@@ -64,7 +64,8 @@ class Window(gui.app.MainWindow):
         if when == "at once":
             self.actions_.quit.trigger()
             return
-        session.draft.change(num_inference_steps=3 if when != "in a job" else 500, num_frames=2, guidance_scale=1.0)
+        session.draft.change(num_inference_steps=3 if when != "in a job" else 500, num_frames=2, guidance_scale=1.0,
+                             sampler="ddim", grid="model")
         session.picture.opened.connect(lambda path: QTimer.singleShot(0, session.generate))
         if when == "in a job":
             session.runner.previewed.connect(lambda frames: self.actions_.quit.trigger())
