@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 demo: $(VENV)/with-core  ## a video from the bundled picture with the bundled model
 	@mkdir -p outputs
 	$(BIN)/python -m i2v_mlx generate resources/examples/cat.jpg --model demo --prompt "zoom in" --seed 1 -o outputs/demo.mp4
-	@echo "Your video is outputs/demo.mp4, made by the small demo model, which is still in training. Try also: pan left, zoom out."
+	@echo "Your video is outputs/demo.mp4. It was made by the small demo model, which can only move a camera: try \"pan left\", \"zoom out\"."
 
 demo-report: $(VENV)/with-core  ## what the demo model must show, on 140 clips; a quarter of an hour on two cores
 	$(BIN)/python resources/demo/report.py
