@@ -96,8 +96,8 @@ class Calibration:
 
 
 def turning(schedule: DDIM, predictions: list[np.ndarray], steps: int, power: float) -> list[int]:
-    """Of the reference's timesteps those between which the prediction of the clean video has changed equally, after every
-    change was raised to `power`: 1 follows it, less evens it out.
+    """Of the reference's timesteps those between which the prediction of the clean video has changed equally, after
+    every change was raised to `power`: 1 follows it, less evens it out.
 
     Args:
         predictions: of several runs of REFERENCE_STEPS, each (T, ...).

@@ -96,7 +96,8 @@ def test_estimate(folder):
     assert "12.55" in done.stdout and "100 evaluations" in done.stdout and "GB" in done.stdout
     draft = run(folder, "estimate", "--model", "model", "--size", "64x48", "--preset", "draft")
     assert draft.returncode == 0 and "8 steps, 13 evaluations" in draft.stdout
-    for args, says in ((["--chip", "Z80"], "M1 Max"), (["--size", "60x48"], "multiple of 8"), (["--steps", "0"], "1 to")):
+    unknown = ["--chip", "Z80"], "M1 Max"
+    for args, says in (unknown, (["--size", "60x48"], "multiple of 8"), (["--steps", "0"], "1 to")):
         wrong = run(folder, "estimate", *args)
         assert wrong.returncode == 2 and says in wrong.stderr and "Traceback" not in wrong.stderr
     assert run(folder, "estimate", "--model", "someone/nowhere").returncode == 1
