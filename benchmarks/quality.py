@@ -20,6 +20,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,7 @@ def run(clip: Clip) -> dict[str, dict[str, Any]]:
     """What each way makes of it: sums of squares, so that clips can be added up, and what the camera did."""
     import measure
 
-    from i2v_mlx import I2VGenXLPipeline
-
-    pipe = _PIPES.setdefault("pipe", I2VGenXLPipeline.from_pretrained("demo", keep_loaded=True))
+    pipe = _pipeline()
     latents, pixels, seconds = {}, {}, {}
     for way in ways():
         pipe.sampling = way.sampling
@@ -137,7 +136,12 @@ def run(clip: Clip) -> dict[str, dict[str, Any]]:
     return found
 
 
-_PIPES: dict[str, Any] = {}  # one per process
+@cache
+def _pipeline() -> Any:
+    """One for each process."""
+    from i2v_mlx import I2VGenXLPipeline
+
+    return I2VGenXLPipeline.from_pretrained("demo", keep_loaded=True)
 
 
 def _decoded(pipe: Any, latents: np.ndarray) -> np.ndarray:

@@ -52,6 +52,7 @@ class Calibration:
         self.pipeline = pipeline
         self.size = {"width": width, "height": height, "num_frames": frames}
         self.evaluations = 0
+        self._distances: dict[Preset, float] = {}
         self.traces = [self._run(example, Preset("reference", REFERENCE_STEPS)) for example in EXAMPLES]
 
     def presets(self) -> dict[str, Preset]:
@@ -66,6 +67,11 @@ class Calibration:
 
     def distance(self, preset: Preset) -> float:
         """From the reference: the product of the errors of latents and of motion, over all pictures."""
+        if preset not in self._distances:
+            self._distances[preset] = self._measured(preset)
+        return self._distances[preset]
+
+    def _measured(self, preset: Preset) -> float:
         errors = np.zeros(2)
         for example, trace in zip(EXAMPLES, self.traces, strict=True):
             off = self._run(example, preset).latents - trace.latents

@@ -178,11 +178,8 @@ def _estimate(args: argparse.Namespace) -> int:
 
     width, height = args.size
     request = Request(image="any", model=args.model, width=width, height=height, num_frames=args.frames)
-    request = next(preset for preset in presets.PRESETS if preset.name == args.preset).apply(request)
-    if args.steps is not None:
-        request = dataclasses.replace(request, num_inference_steps=args.steps)
     request.validate()
-    return estimate.run(request, args.chip)
+    return estimate.run(request, args.preset, args.steps, args.chip)
 
 
 def _calibrate(args: argparse.Namespace) -> int:

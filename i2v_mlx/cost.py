@@ -130,12 +130,14 @@ def vae_costs(config: VAEConfig, h: int, w: int) -> tuple[Costs, Costs]:
 
 def trace(function: Callable[..., Any], inputs: list[mx.array]) -> Costs:
     """The costs of what `function` would compute of arrays of these shapes. It must not evaluate anything."""
-    graph = _Graph()
-    mx.disable_compile()    # a compiled chain hides its operations
+    graph, here = _Graph(), mx.default_device()
+    mx.set_default_device(mx.cpu)    # so that it is the same graph on every machine
+    mx.disable_compile()             # a compiled chain hides its operations
     try:
         mx.export_function(graph.add, function, *inputs)
     finally:
         mx.enable_compile()
+        mx.set_default_device(here)
     return graph.costs()
 
 

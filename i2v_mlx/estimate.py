@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -16,6 +17,7 @@ from .model_folder import open_model
 from .parts.clip_text import CLIPTextConfig, CLIPTextModel
 from .parts.clip_vision import CLIPVisionConfig, CLIPVisionModelWithProjection
 from .parts.vae import AutoencoderKL, VAEConfig
+from .presets import PRESETS, Preset
 from .request import Request
 from .weights import size_in
 
@@ -26,11 +28,13 @@ class Model:
 
     Attributes:
         weights: bytes of each part in memory, in the precision that the machine in question uses.
+        presets: its own, where it brings them.
     """
 
     unet: UNetConfig
     vae: VAEConfig
     weights: dict[str, int]
+    presets: tuple[Preset, ...] = PRESETS
 
     @classmethod
     def find(cls, name: str, dtype: mx.Dtype) -> Model:
@@ -42,7 +46,7 @@ class Model:
                 raise
             return cls.released(dtype)
         return cls(UNetConfig.from_dict(folder.config("unet")), VAEConfig.from_dict(folder.config("vae")),
-                   folder.weight_bytes(dtype))
+                   folder.weight_bytes(dtype), presets.presets(folder.path))
 
     @classmethod
     def released(cls, dtype: mx.Dtype) -> Model:
@@ -92,12 +96,18 @@ def estimate(request: Request, model: Model, dtype: mx.Dtype, kind: str) -> Esti
     )  # fmt: skip
 
 
-def run(request: Request, chip_name: str | None) -> int:
-    """The command: prints the estimate for a chip, or for this machine."""
+def run(request: Request, preset: str, steps: int | None, chip_name: str | None) -> int:
+    """The command: prints the estimate for a chip, or for this machine; with another number of steps than the preset's
+    where `steps` says so."""
     on_gpu = device.on_gpu() or (chip_name is not None and "cpu" not in chip_name.lower())
     dtype = mx.float16 if on_gpu else mx.float32
     chip = _chip(chip_name)
-    found = estimate(request, Model.find(request.model, dtype), dtype, "gpu" if on_gpu else "cpu")
+    model = Model.find(request.model, dtype)
+    request = next(own for own in model.presets if own.name == preset).apply(request)
+    if steps is not None:
+        request = dataclasses.replace(request, num_inference_steps=steps, grid="model")    # no grid changes the work
+    request.validate()
+    found = estimate(request, model, dtype, "gpu" if on_gpu else "cpu")
     print("\n".join(_lines(request, found, chip, chip_name or device.name())))
     return 0
 

@@ -38,7 +38,7 @@ def check(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -> i
 
 def estimate(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -> int:
     """Peak bytes of a run, all networks included if the pipeline keeps them."""
-    weights = pipeline.folder.weight_bytes(pipeline.dtype)
+    weights = pipeline.weight_bytes
     configs, item = (pipeline.unet_config, pipeline.vae_config), pipeline.dtype.size
     kind = "gpu" if device.on_gpu() else "cpu"
     if not pipeline.networks.keep:
@@ -49,7 +49,7 @@ def estimate(pipeline: I2VGenXLPipeline, width: int, height: int, frames: int) -
 
 def unet_may_stay(pipeline: I2VGenXLPipeline, width: int, height: int) -> bool:
     """Whether half of the memory holds the UNet beside what decodes, so that the next video need not load it."""
-    weights = pipeline.folder.weight_bytes(pipeline.dtype)
+    weights = pipeline.weight_bytes
     decode = vae_bytes(pipeline.vae_config, width, height, "gpu" if device.on_gpu() else "cpu")
     others = max(weights["text_encoder"], weights["image_encoder"], weights["vae"] + decode)
     return weights["unet"] + others <= device.memory_bytes() / 2

@@ -6,10 +6,8 @@ GPU kernels have been wrong on single chips and systems before, without an error
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -103,7 +101,7 @@ def _conv(kernel: tuple[int, int], stride: int, size: tuple[int, int, int], chan
 
 
 def _conv_without_winograd(dtype: mx.Dtype) -> tuple[mx.array, np.ndarray]:
-    with _environment("MLX_CONV_WINOGRAD", "0"):
+    with device.direct_convolutions():
         y, right = _conv((3, 3), 1, (4, 40, 64), 128)(dtype)
         mx.eval(y)
     return y, right
@@ -195,19 +193,6 @@ def _in_double(layer: TemporalConvLayer, x: np.ndarray) -> np.ndarray:
 
 def _mx(x: np.ndarray, dtype: mx.Dtype) -> mx.array:
     return mx.array(x.astype(np.float32)).astype(dtype)
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 CHECKS: dict[str, Check] = {

@@ -131,6 +131,11 @@ class I2VGenXLPipeline:
         return self.networks.hold("vae")
 
     @cached_property
+    def weight_bytes(self) -> dict[str, int]:
+        """Of each network in memory."""
+        return self.folder.weight_bytes(self.dtype)
+
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         return Tokenizer(self.folder.tokenizer, FIDELITIES[self.fidelity].pad_token_id)
 
