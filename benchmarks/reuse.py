@@ -5,7 +5,7 @@
 In every other step of the second half only the finest level is computed, and what comes from the levels below is taken
 from earlier steps, extrapolated along log-SNR (DeepCache, arXiv 2312.00858, with a linear forecast). It is compared at
 equal work with plain DPM-Solver++ of fewer steps, on the clips of quality.py. Work is counted in the actual graphs.
-The product does not do this; the closing lines say why.
+The product does not do this: on the demo model it is nearly free of error and saves next to nothing.
 """
 
 from __future__ import annotations
