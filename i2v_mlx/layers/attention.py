@@ -7,6 +7,8 @@ from functools import partial
 import mlx.core as mx
 import mlx.nn as nn
 
+from .activations import gelu
+
 # Attention scores of one dispatch. Metal's fused kernel never stores them, but its work is in proportion: this keeps a
 # dispatch well under a second on an M1, where macOS would end it after a few.
 SCORE_ELEMENTS = 2**26
@@ -87,7 +89,7 @@ class GEGLU(nn.Module):
 
 @partial(mx.compile, shapeless=True)
 def _gated(value: mx.array, gate: mx.array) -> mx.array:
-    return value * nn.gelu(gate)
+    return value * gelu(gate)
 
 
 class GELU(nn.Module):
@@ -98,7 +100,7 @@ class GELU(nn.Module):
         self.proj = nn.Linear(dims, inner)
 
     def __call__(self, x: mx.array) -> mx.array:
-        return nn.gelu(self.proj(x))
+        return gelu(self.proj(x))
 
 
 class FeedForward(nn.Module):

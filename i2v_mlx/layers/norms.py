@@ -7,6 +7,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from .. import device
+from .activations import silu as silu_of
 from .norm_kernel import group_norm
 
 # Largest difference to the plain operations, in deviations of the output, at which the kernel is trusted.
@@ -89,4 +90,4 @@ def _normalise(x: mx.array, mean: mx.array, scale: mx.array, bias: mx.array) -> 
 @partial(mx.compile, shapeless=True)
 def _normalise_silu(x: mx.array, mean: mx.array, scale: mx.array, bias: mx.array) -> mx.array:
     y = (x.astype(mx.float32) - mean) * scale + bias
-    return (y * mx.sigmoid(y)).astype(x.dtype)
+    return silu_of(y).astype(x.dtype)
