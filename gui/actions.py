@@ -28,7 +28,7 @@ RECALLABLE: tuple[tuple[str, frozenset[str]], ...] = (
     ("Seed", frozenset({"seed"})),
     ("Size", frozenset({"width", "height"})),
     ("Frames", frozenset({"num_frames"})),
-    ("Steps", frozenset({"num_inference_steps", "sampler", "grid", "guidance_refresh", "key_pooling"})),
+    ("Steps", frozenset({"num_inference_steps", "sampler", "grid", "guidance_refresh", "key_pooling", "weights"})),
     ("Guidance", frozenset({"guidance_scale"})),
     ("Motion", frozenset({"target_fps"})),
 )

@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
 
 from i2v_mlx.errors import I2VError
-from i2v_mlx.request import SIDE_RANGE, Request
+from i2v_mlx.request import SIDE_RANGE, Request, unlisted
 
 from . import seed
 from .presets import BALANCED, Preset, first, label, presets
@@ -21,7 +21,6 @@ from .undo import Change
 
 UNDO_LIMIT = 500
 MAX_PROMPT = 10_000            # characters; twenty times what is read, and still quick to lay out, store and count
-_UNLISTED = {"ddim": "model", "forecast": "nested"}
 FIELDS = frozenset(field.name for field in dataclasses.fields(Request))
 
 
@@ -59,7 +58,7 @@ class Draft(QObject):
         """
         after = {name: value for name, value in fields.items() if getattr(self.request, name) != value}
         if "num_inference_steps" in after and "grid" not in fields and "," in self.request.grid:
-            after["grid"] = _UNLISTED.get(self.request.sampler, "blended")    # its timesteps are for their own number
+            after |= unlisted(self.request.sampler)
         if after:
             before = {name: getattr(self.request, name) for name in after}
             label = label or " and ".join(name.replace("_", " ") for name in after)
@@ -91,7 +90,7 @@ class Draft(QObject):
 
     def set_sampler(self, sampler: str) -> None:
         """Another sampler; only DDIM takes fresh noise."""
-        self.change("sampler", sampler=sampler, eta=self.request.eta if sampler == "ddim" else 0.0)
+        self.change("sampler", sampler=sampler, weights="", eta=self.request.eta if sampler == "ddim" else 0.0)
 
     def use_preset(self, preset: Preset) -> None:
         """The work that goes into the video; its size stays."""

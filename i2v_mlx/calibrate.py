@@ -1,16 +1,21 @@
-"""``python -m i2v_mlx calibrate``: which timesteps, and how seldom both branches, suit a model best.
+"""``python -m i2v_mlx calibrate``: which timesteps, how seldom both branches, and which weights suit a model best.
 
 A few pictures are made the reference's way. Then grids for fewer steps are tried on them, the general ones and ones
-that follow how the model's own prediction of the clean video turned, and patterns of guidance; what comes closest to
-the reference, in the picture and in the motion, becomes the model's Draft and Balanced (as in arXiv 2603.00763 and
-2506.10177, which place steps by a measured trajectory). It takes about 400 evaluations of the network for each picture.
+that follow how the model's own prediction of the clean video turned, and patterns of guidance. On each, step by step,
+the weights are fitted with which the sum of all that the network has said comes closest to the reference's own next
+latents, from where the steps before have really led. What ends closest to the reference, in the picture and in the
+motion, becomes the model's Draft and Balanced (arXiv 2603.00763 and 2506.10177 place steps by a measured trajectory,
+too; a handful of numbers a step leaves nothing to learn by heart). It takes about 400 evaluations of the network for
+each picture.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +24,11 @@ from . import __version__, files, hub, presets
 from .events import Step
 from .i2vgen_xl.pipeline import I2VGenXLPipeline
 from .parts.ddim import DDIM
+from .parts.forecast import BEFORE, add_up, fit
 from .parts.thinning import both_branches
 from .parts.time_grid import REFERENCE_STEPS, distinct, nested
 from .presets import Preset
-from .request import Request, Sampling, check_frames, check_size
+from .request import PREDICTIONS, Request, check_frames, check_size, listed_timesteps
 
 # Pictures of resources/examples with what happens; the quality report uses others.
 EXAMPLES = (("cat.jpg", "the camera zooms in", 1), ("harbour.jpg", "the camera pans to the left", 2),
@@ -30,19 +36,25 @@ EXAMPLES = (("cat.jpg", "the camera zooms in", 1), ("harbour.jpg", "the camera p
 BLENDS = (0.6, 0.7, 0.8)
 TURNS = (0.5, 1.0)             # steps where the prediction turns, by this power of how fast it does
 # (steps, guidance_refresh) within the evaluations of a preset: 13 and 27
-PATTERNS = {"draft": ((8, 4), (6, 1), (7, 2)), "balanced": ((13, 1), (16, 3))}
+PATTERNS = {"draft": ((6, 1), (7, 2), (8, 4)), "balanced": ((12, 1), (16, 3))}
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A reference run: its final latents (4, F, h, w) and its predictions of them at every step (T, 4, F, h, w)."""
+    """A reference run.
 
+    Attributes:
+        start: the noise it began with (1, 4, F, h, w).
+        latents, clean: (T, F, h, w, 4) after every step, and the predictions of the end in every step.
+    """
+
+    start: np.ndarray
     latents: np.ndarray
     clean: np.ndarray
 
 
 class Calibration:
-    """Tries ways to sample on the same pictures, seeds and model.
+    """Tries ways to sample on the same pictures, noise and model.
 
     Attributes:
         evaluations: of the network, so far.
@@ -52,53 +64,89 @@ class Calibration:
         self.pipeline = pipeline
         self.size = {"width": width, "height": height, "num_frames": frames}
         self.evaluations = 0
-        self._distances: dict[Preset, float] = {}
-        self.traces = [self._run(example, Preset("reference", REFERENCE_STEPS)) for example in EXAMPLES]
+        self.reference = pipeline.scheduler.timesteps(REFERENCE_STEPS)
+        self.traces = [self._trace(example) for example in EXAMPLES]
 
     def presets(self) -> dict[str, Preset]:
         """The best found: first the grid, with both branches in all steps, then the pattern."""
         found = {}
         for name, patterns in PATTERNS.items():
             steps = patterns[0][0]
-            make = min(self._grids(), key=lambda grid: self.distance(_preset(name, grid(steps), 1)))
-            candidates = [_preset(name, make(n), refresh) for n, refresh in patterns]
-            found[name] = min(candidates, key=self.distance)
+            tried = {make: self.fitted(_preset(name, make(steps), 1)) for make in self._grids()}
+            make = min(tried, key=lambda make: tried[make][1])
+            candidates = [self.fitted(_preset(name, make(n), refresh)) for n, refresh in patterns]
+            found[name], _ = min(candidates, key=lambda candidate: candidate[1])
         return found
 
-    def distance(self, preset: Preset) -> float:
-        """From the reference: the product of the errors of latents and of motion, over all pictures."""
-        if preset not in self._distances:
-            self._distances[preset] = self._measured(preset)
-        return self._distances[preset]
-
-    def _measured(self, preset: Preset) -> float:
+    def fitted(self, preset: Preset) -> tuple[Preset, float]:
+        """With weights, and how far from the reference it then ends: the product of the errors of latents and of
+        motion, over all pictures."""
+        timesteps = listed_timesteps(preset.grid) or []
+        weights: list[list[float]] = []
+        xs = [_channels_last(trace.start) for trace in self.traces]
+        done: list[Step] = []    # the last of every picture
+        for i, after in enumerate([*timesteps[1:], None]):
+            # For the steps to come x as it is: no matter yet, but a run keeps the predictions that they may want.
+            ahead = [[1.0, *[0.0] * min(k + 1, PREDICTIONS)] for k in range(i, len(timesteps))]
+            tried = replace(preset, weights=_text([*weights, *ahead]))
+            known, steps = [], []
+            for k, (example, trace) in enumerate(zip(EXAMPLES, self.traces, strict=True)):
+                before = done[k] if done else None
+                steps.append(next(self._steps(example, trace.start, tried, before)))
+                said = before.history if before else {}
+                known.append([xs[k], _channels_last(steps[k].clean_latents),
+                              *(np.array(said[name])[0] for name in BEFORE if name in said)])  # fmt: skip
+            at = -1 if after is None else self.reference.index(after) - 1
+            targets = [trace.latents[at] for trace in self.traces]
+            weights.append([float(f"{weight:.6g}") for weight in fit(known, targets)])
+            xs = [add_up(weights[-1], arrays) for arrays in known]
+            done = [replace(step, latents=x.transpose(3, 0, 1, 2)[None]) for step, x in zip(steps, xs, strict=True)]
         errors = np.zeros(2)
-        for example, trace in zip(EXAMPLES, self.traces, strict=True):
-            off = self._run(example, preset).latents - trace.latents
-            errors += (off**2).sum(), (np.diff(off, axis=1) ** 2).sum()
-        return float(errors.prod())
+        for x, target in zip(xs, targets, strict=True):
+            errors += ((x - target) ** 2).sum(), (np.diff(x - target, axis=0) ** 2).sum()
+        return replace(preset, weights=_text(weights)), float(errors.prod())
 
-    def _grids(self) -> list[Any]:
-        """Functions from the number of steps to timesteps."""
-        schedule = self.pipeline.scheduler
-        general = [lambda n, blend=blend: nested(schedule, n, blend) for blend in BLENDS]
-        own = [lambda n, power=power: turning(schedule, [trace.clean for trace in self.traces], n, power)
-               for power in TURNS]
-        return general + own
+    def _grids(self) -> list[Callable[[int], list[int]]]:
+        """From a number of steps to that many of the reference's timesteps."""
+        schedule, predictions = self.pipeline.scheduler, [trace.clean for trace in self.traces]
+        grids: list[Callable[[int], list[int]]] = [partial(nested, schedule, blend=blend) for blend in BLENDS]
+        return grids + [partial(turning, schedule, predictions, power=power) for power in TURNS]
 
-    def _run(self, example: tuple[str, str, int], preset: Preset) -> Trace:
+    def _trace(self, example: tuple[str, str, int]) -> Trace:
+        side = self.pipeline.latent_size
+        shape = 1, 4, self.size["num_frames"], self.size["height"] // side, self.size["width"] // side
+        start = np.random.default_rng(example[2]).standard_normal(shape, np.float32)
+        steps = list(self._steps(example, start, Preset("reference", REFERENCE_STEPS)))
+        latents, clean = (
+            np.stack([_channels_last(getattr(step, name)) for step in steps]) for name in ("latents", "clean_latents")
+        )
+        return Trace(start, latents, clean)
+
+    def _steps(
+        self, example: tuple[str, str, int], start: np.ndarray, preset: Preset, resume: Step | None = None
+    ) -> Iterator[Step]:
         name, prompt, seed = example
         inputs = self.pipeline.check_inputs(
             prompt=prompt, image=files.resource("examples") / name, **self.size, target_fps=16,
             num_inference_steps=preset.num_inference_steps, guidance_scale=9.0, negative_prompt=None, eta=0.0,
-            num_videos_per_prompt=1, decode_chunk_size=1, generator=seed, latents=None, prompt_embeds=None,
-            negative_prompt_embeds=None, clip_skip=1,
-            sampling=Sampling(preset.sampler, preset.grid, preset.guidance_refresh, preset.key_pooling),
+            num_videos_per_prompt=1, decode_chunk_size=1, generator=seed, latents=start, prompt_embeds=None,
+            negative_prompt_embeds=None, clip_skip=1, sampling=preset.sampling,
         )  # fmt: skip
-        steps = [event for event in self.pipeline.run(inputs, decode=False) if isinstance(event, Step)]
-        self.evaluations += len(steps) + sum(both_branches(len(steps), preset.guidance_refresh))
-        _say(f"{self.evaluations} evaluations of the network")
-        return Trace(np.array(steps[-1].latents)[0], np.stack([np.array(step.clean_latents)[0] for step in steps]))
+        both = both_branches(preset.num_inference_steps, preset.guidance_refresh)
+        for event in self.pipeline.run(inputs, decode=False, resume=resume):
+            if isinstance(event, Step):
+                self.evaluations += 1 + both[event.index - 1]
+                _say(f"{self.evaluations} evaluations of the network")
+                yield event
+
+
+def _channels_last(x: Any) -> np.ndarray:
+    """(1, 4, F, h, w) -> (F, h, w, 4)"""
+    return np.array(x)[0].transpose(1, 2, 3, 0)
+
+
+def _text(weights: list[list[float]]) -> str:
+    return "/".join(",".join(f"{weight:.6g}" for weight in step) for step in weights)
 
 
 def turning(schedule: DDIM, predictions: list[np.ndarray], steps: int, power: float) -> list[int]:

@@ -18,10 +18,11 @@ from typing import Any, NoReturn
 
 from . import __version__, presets
 from .errors import I2VError, printable
-from .request import GRIDS, SAMPLERS, SEED_LIMIT, Request
+from .request import GRIDS, SAMPLERS, SEED_LIMIT, Request, unlisted
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
-USAGE_CODES = ("_out_of_range", "_not_multiple_of_8", "_unknown", "prompt_missing", "image_missing")
+USAGE_CODES = ("_out_of_range", "_not_multiple_of_8", "_unknown", "prompt_missing", "image_missing", "weights_invalid")
+_SAMPLING = {"num_inference_steps", "sampler", "grid"}    # a model's own timesteps and weights are for one of each
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -150,8 +151,9 @@ def _generate(args: argparse.Namespace) -> int:
         preset = runner.preset(request.model, args.preset)
         given = {name for name in preset.fields if getattr(args, name, None) is not None}
         values = {name: value for name, value in preset.fields.items() if name not in given}
-        if "num_inference_steps" in given and values.get("grid") not in GRIDS:
-            values["grid"] = "blended"    # the model's own timesteps are for another number
+        if given & _SAMPLING:
+            own = unlisted(values.get("sampler", request.sampler))
+            values |= {name: value for name, value in own.items() if name not in given}
         request = dataclasses.replace(request, **values)
         request.validate()
     if args.size is None and args.recipe is None:
@@ -214,6 +216,8 @@ def _request(args: argparse.Namespace) -> tuple[Request, float]:
     }
     if args.size is not None:
         given["width"], given["height"] = args.size
+    if request.weights and given.keys() & _SAMPLING:
+        given = unlisted(given.get("sampler", request.sampler)) | given
     request = dataclasses.replace(request, image=image, **given)
     request.validate()
     return request, playback_fps if args.playback_fps is None else args.playback_fps

@@ -30,6 +30,7 @@ class Preset:
     grid: str = "model"
     guidance_refresh: int = 1
     key_pooling: bool = False
+    weights: str = ""
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -37,6 +38,10 @@ class Preset:
         values = dataclasses.asdict(self)
         del values["name"]
         return values
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.sampler, self.grid, self.guidance_refresh, self.key_pooling, self.weights)
 
     def apply(self, request: Request) -> Request:
         return dataclasses.replace(request, **self.fields)
@@ -46,7 +51,7 @@ class Preset:
 
     def validate(self) -> None:
         check_steps(self.num_inference_steps)
-        Sampling(self.sampler, self.grid, self.guidance_refresh, self.key_pooling).validate(self.num_inference_steps, 0)
+        self.sampling.validate(self.num_inference_steps, 0)
 
 
 PRESETS = (

@@ -24,6 +24,8 @@ STEPS_RANGE = (1, 999)       # 1000 steps would start at an index that the sched
 FPS_RANGE = (1, 120)
 GUIDANCE_RANGE = (0.0, 100.0)
 REFRESH_RANGE = (1, 999)
+WEIGHT_LIMIT = 1000.0
+PREDICTIONS = 4              # of the network that a weighted step adds up, its own and those before
 CLIP_SKIP_RANGE = (0, 1000)  # the text encoder knows how many layers it has
 SEED_LIMIT = 2**32           # torch's CPU generator uses the low 32 bits
 
@@ -35,6 +37,8 @@ class Sampling:
     Attributes:
         sampler: one of SAMPLERS. "ddim" and "euler" are of first order; "forecast" follows DDIM's 50 steps with fewer
             evaluations (see `parts.forecast`); the others are of second order.
+        weights: for "forecast" on listed timesteps: how each step adds up what the network has said, fitted to a model
+            by `calibrate`, as "0.4,0.6/0.2,0.9,-0.1" for two steps; empty for the general way.
         grid: at which timesteps, one of GRIDS: as the model's files say, "nested" or "blended" (see
             `parts.time_grid`), "leading" or "trailing"; or the timesteps themselves, as "981,712,205,1".
         guidance_refresh: in the second half of the steps the unconditional branch is evaluated in every n-th only; 1
@@ -46,10 +50,12 @@ class Sampling:
     grid: str = "model"
     guidance_refresh: int = 1
     key_pooling: bool = False
+    weights: str = ""
 
     def validate(self, steps: int, eta: float) -> None:
         """Raises I2VError ``sampler_unknown``, ``grid_unknown``, ``guidance_refresh_out_of_range``, ``eta_...``,
-        ``num_inference_steps_out_of_range`` if the grid names another number of timesteps than `steps`."""
+        ``weights_invalid``, and ``num_inference_steps_out_of_range`` if the grid names another number of timesteps than
+        `steps`."""
         if self.sampler not in SAMPLERS:
             raise I2VError("sampler_unknown", f"There is no sampler {self.sampler!r}.",
                            f"Use one of {', '.join(SAMPLERS)}.")
@@ -58,6 +64,11 @@ class Sampling:
             raise I2VError("num_inference_steps_out_of_range",
                            f"The grid names {len(listed)} timesteps for {steps} steps.", f"Use {len(listed)} steps.")
         check_number("guidance_refresh", self.guidance_refresh, *REFRESH_RANGE)
+        if self.weights:
+            given = listed_weights(self.weights)
+            if self.sampler != "forecast" or listed is None or len(given) != steps:
+                raise I2VError("weights_invalid", f"Weights of {len(given)} steps of listed timesteps do not fit.",
+                               "They belong to the sampler forecast and to the timesteps they were made with.")
         if eta > 0 and self.sampler != "ddim":
             raise I2VError("eta_out_of_range", f"The sampler {self.sampler} takes no fresh noise; eta is {eta}.",
                            "Use eta 0, or the sampler ddim.")
@@ -73,7 +84,7 @@ class Request:
             The centre crop to the video's shape comes after it.
         target_fps: how fast things move, a condition of the model. It does not set the file's frame rate.
         clip_skip: layers of the text encoder left out at its end; None for none.
-        sampler, grid, guidance_refresh, key_pooling: see `Sampling`.
+        sampler, grid, guidance_refresh, key_pooling, weights: see `Sampling`.
         fidelity: which reference to follow where the two disagree (DESIGN, "Fidelity").
     """
 
@@ -93,6 +104,7 @@ class Request:
     grid: str = "model"
     guidance_refresh: int = 1
     key_pooling: bool = False
+    weights: str = ""
     clip_skip: int | None = 1
     fidelity: Fidelity = "diffusers"
     crop: tuple[float, float, float, float] | None = None
@@ -121,7 +133,7 @@ class Request:
 
     @property
     def sampling(self) -> Sampling:
-        return Sampling(self.sampler, self.grid, self.guidance_refresh, self.key_pooling)
+        return Sampling(self.sampler, self.grid, self.guidance_refresh, self.key_pooling, self.weights)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, every field."""
@@ -151,6 +163,27 @@ def listed_timesteps(grid: str) -> list[int] | None:
         return listed
     raise I2VError("grid_unknown", f"There is no grid {grid[:80]!r}.",
                    f"Use one of {', '.join(GRIDS)}, or falling timesteps such as 981,712,205,1.")
+
+
+def unlisted(sampler: str) -> dict[str, str]:
+    """`grid` and `weights` for any number of steps. Listed timesteps, and the weights fitted to them, are for one."""
+    return {"grid": {"ddim": "model", "forecast": "nested"}.get(sampler, "blended"), "weights": ""}
+
+
+def listed_weights(weights: str) -> list[list[float]]:
+    """"0.4,0.6/0.2,0.9,-0.1" -> one list a step: of x, of the prediction in that step, of those before it.
+
+    Raises I2VError ``weights_invalid``.
+    """
+    try:
+        steps = [[float(number) for number in step.split(",")] for step in weights.split("/")]
+    except ValueError:
+        steps = []
+    sound = all(abs(number) <= WEIGHT_LIMIT for step in steps for number in step)  # NaN is not
+    if steps and sound and all(2 <= len(step) <= min(i + 2, 1 + PREDICTIONS) for i, step in enumerate(steps)):
+        return steps
+    raise I2VError("weights_invalid", f"The weights {weights[:80]!r} cannot be used.",
+                   f"Give 2 to {1 + PREDICTIONS} numbers a step, as in 0.4,0.6/0.2,0.9,-0.1.")
 
 
 def check_size(width: Any, height: Any) -> None:
@@ -193,7 +226,7 @@ def _typed(name: str, value: Any) -> Any:
     elif name == "clip_skip":
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
-    elif name in ("image", "prompt", "negative_prompt", "model", "sampler", "grid", "fidelity"):
+    elif name in ("image", "prompt", "negative_prompt", "model", "sampler", "grid", "weights", "fidelity"):
         if isinstance(value, str):
             return value
     elif name in ("guidance_scale", "eta"):

@@ -19,7 +19,7 @@ from ..parts.noise import NoiseSource
 from ..parts.thinning import both_branches
 from ..parts.time_grid import reference_timesteps, timesteps
 from ..parts.unipc import UniPC
-from ..request import Sampling
+from ..request import Sampling, listed_weights
 from .blocks import FreeU
 from .unet import Conditioning, I2VGenXLUNet
 
@@ -52,7 +52,10 @@ class Plan:
         grid = timesteps(schedule, steps, sampling.grid)
         makers: dict[str, Callable[[], Sampler]] = {
             "ddim": lambda: DDIMSampler(schedule, grid, eta),
-            "forecast": lambda: Forecast(schedule, grid, reference_timesteps(schedule)),
+            "forecast": lambda: Forecast(
+                schedule, grid, reference_timesteps(schedule),
+                listed_weights(sampling.weights) if sampling.weights else None,
+            ),
             "dpm++2m": lambda: DPMSolver(schedule, grid),
             "unipc": lambda: UniPC(schedule, grid),
             "euler": lambda: Euler(schedule, grid),

@@ -1,6 +1,8 @@
 """The command line as a user meets it: a process, its files, its exit code, what it says."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +85,25 @@ def test_a_preset_is_named_in_the_recipe(folder):
     assert run(folder, *args, "-o", "more.gif", "--steps", "9").returncode == 0
     made = read_recipe(folder / "more.gif")
     assert made["preset"] is None and made["request"]["num_inference_steps"] == 9
+
+
+def test_other_steps_leave_a_models_own_weights_behind(folder):
+    own = {"num_inference_steps": 2, "sampler": "forecast", "grid": "981,1", "weights": "0.4,0.6/0.2,0.9,-0.1"}
+    shutil.copytree(folder / "model", folder / "fitted")
+    (folder / "fitted" / "presets.json").write_text(json.dumps({"draft": own}))
+    args = ("generate", "picture.png", "--model", "fitted", "--prompt", "a", "--size", "64x48", "--frames", "2",
+            "--seed", "5", "--preset", "draft")  # fmt: skip
+    assert run(folder, *args, "-o", "two").returncode == 0
+    made = read_recipe(folder / "two")
+    assert (made["preset"], made["request"]["weights"]) == ("draft", "0.4,0.6/0.2,0.9,-0.1")
+    for start in (args, ("generate", "--from", "two")):
+        done = run(folder, *start, "-o", "three", "--steps", "3")
+        assert done.returncode == 0, done.stderr
+        made = read_recipe(folder / "three")["request"]
+        assert (made["sampler"], made["grid"], made["weights"]) == ("forecast", "nested", "")
+        shutil.rmtree(folder / "three")
+    assert run(folder, "generate", "--from", "two", "-o", "other", "--sampler", "unipc").returncode == 0
+    assert read_recipe(folder / "other")["request"]["grid"] == "blended"
 
 
 def test_a_grid_of_timesteps(folder):

@@ -93,6 +93,16 @@ def test_another_number_of_steps_leaves_no_grid_that_was_made_for_one(draft):
     assert draft.request.num_inference_steps == 5
 
 
+@pytest.mark.parametrize("change", [lambda draft: draft.set_steps(5), lambda draft: draft.set_sampler("unipc")])
+def test_weights_that_were_fitted_to_listed_steps_do_not_outlive_them(draft, change):
+    draft.change(num_inference_steps=2, grid="900,1", sampler="forecast", weights="0.4,0.6/0.2,0.9,-0.1")
+    change(draft)
+    assert draft.request.weights == ""
+    draft.request.validate()
+    draft.undo_stack.undo()
+    assert draft.request.weights
+
+
 def test_every_sampler_of_the_engine_can_be_chosen():
     assert {sampler for sampler, _ in settings_panel._SAMPLERS} == set(SAMPLERS)
 

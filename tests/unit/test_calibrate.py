@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from i2v_mlx import calibrate, presets
+from i2v_mlx import I2VGenXLPipeline, calibrate, presets
 from i2v_mlx.cli import main
 from i2v_mlx.parts.ddim import DDIM, DDIMConfig
 from i2v_mlx.parts.time_grid import timesteps
-from i2v_mlx.request import Request
+from i2v_mlx.presets import Preset
+from i2v_mlx.request import Request, listed_weights
 
 RELEASED = DDIM(DDIMConfig())
 GRID = RELEASED.timesteps(50)
@@ -61,6 +62,29 @@ def test_patterns_keep_to_the_budget(name, most):
         assert 2 * both + single <= most
 
 
+def test_what_was_fitted_is_what_a_run_makes(tiny_model, monkeypatch):
+    """The weights are found with the same steps, history and thinning that a run has later."""
+    monkeypatch.setattr(calibrate, "EXAMPLES", calibrate.EXAMPLES[:2])
+    pipeline = I2VGenXLPipeline.from_pretrained(tiny_model[1], keep_loaded=True)
+    calibration = calibrate.Calibration(pipeline, 32, 32, 3)
+    grid = ",".join(map(str, timesteps(pipeline.scheduler, 6, "nested")))
+    plain = Preset("draft", 6, "forecast", grid, guidance_refresh=3)
+    fitted, error = calibration.fitted(plain)
+    assert [len(step) for step in listed_weights(fitted.weights)] == [2, 3, 4, 5, 5, 5]
+    fitted.validate()
+
+    def off(preset) -> np.ndarray:
+        errors = np.zeros(2)
+        for example, trace in zip(calibrate.EXAMPLES, calibration.traces, strict=True):
+            *_, last = calibration._steps(example, trace.start, preset)
+            away = calibrate._channels_last(last.latents) - trace.latents[-1]
+            errors += (away**2).sum(), (np.diff(away, axis=0) ** 2).sum()
+        return errors
+
+    assert off(fitted).prod() == pytest.approx(error, rel=1e-3)
+    assert (off(fitted) < off(plain)).all()
+
+
 def test_the_command_writes_what_presets_read(tiny_model, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "model"
     shutil.copytree(tiny_model[1], folder)
@@ -68,7 +92,6 @@ def test_the_command_writes_what_presets_read(tiny_model, tmp_path, monkeypatch,
     monkeypatch.setattr(calibrate, "BLENDS", (0.7,))
     monkeypatch.setattr(calibrate, "TURNS", (1.0,))
     monkeypatch.setattr(calibrate, "PATTERNS", {"draft": ((2, 1),), "balanced": ((3, 1), (3, 2))})
-    monkeypatch.setattr(calibrate, "REFERENCE_STEPS", 5)
     assert main(["calibrate", "--model", str(folder), "--size", "32x32", "--frames", "2"]) == 0
     assert "draft: 4 evaluations" in capsys.readouterr().out
     draft, balanced, best = presets.presets(folder)

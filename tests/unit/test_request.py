@@ -58,6 +58,22 @@ def test_a_grid_of_timesteps_has_one_for_every_step():
     assert error.code == "num_inference_steps_out_of_range" and "3" in error.hint
 
 
+@pytest.mark.parametrize("weights", [
+    "1", "0.5,0.5/1", "0.5,0.5/0.5,x,1", "0.5,nan/0.5,0.5", "0.5,inf/0.5,0.5", "0.5,1e9/0.5,0.5", "0.5,0.5,0.5/0.5,0.5",
+    "0.5,0.5/0.1,0.2,0.3,0.4", "/", "0.5,0.5/", "__import__('os')", "0.5,0.5" + "/0.5,0.5,0,0,0,0" * 5, "9" * 10_000,
+])  # fmt: skip
+def test_weights_that_are_none(weights):
+    assert refusal(Request(image="a", sampler="forecast", grid="981,1", num_inference_steps=2,
+                           weights=weights).validate).code == "weights_invalid"
+
+
+def test_weights_belong_to_listed_steps_of_the_forecast():
+    fitting = {"sampler": "forecast", "grid": "981,1", "num_inference_steps": 2, "weights": "0.4,0.6/0.2,0.9,-0.1"}
+    Request(image="a", **fitting).validate()
+    for change in ({"sampler": "ddim"}, {"grid": "nested"}, {"grid": "981,401,1", "num_inference_steps": 3}):
+        assert refusal(Request(image="a", **fitting | change).validate).code == "weights_invalid"
+
+
 @pytest.mark.parametrize("field", ["width", "height", "num_frames", "num_inference_steps", "target_fps", "seed",
                                    "guidance_refresh"])
 def test_whole_numbers_are_whole(field):
@@ -178,7 +194,7 @@ def test_not_an_object(values):
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Request)])
 def test_wrong_types_are_refused_by_name(field):
-    texts = ("image", "prompt", "negative_prompt", "model", "fidelity", "sampler", "grid")
+    texts = ("image", "prompt", "negative_prompt", "model", "fidelity", "sampler", "grid", "weights")
     wrong = [5, 5.5, None, True, ["a"], {}] if field in texts else ["5", True, {}, [1], [[1, 2, 3, 4]]]
     if field not in (*texts, "clip_skip", "crop"):
         wrong.append(None)
