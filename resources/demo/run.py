@@ -26,6 +26,9 @@ class Run:
         parameters: Iterable[torch.nn.Parameter] | None = None,
     ):  # fmt: skip
         self.path, self.net, self.rate, self.decay, self.step = path, net, rate, decay, 0
+        for parameter in net.parameters():
+            if parameter.dim() == 4:  # a fifth quicker on a CPU
+                parameter.data = parameter.data.to(memory_format=torch.channels_last)
         self.mean = copy.deepcopy(net).eval().requires_grad_(False)
         self.parameters = list(net.parameters() if parameters is None else parameters)
         self.optimiser = torch.optim.AdamW(self.parameters, lr=rate, betas=(0.9, 0.98), weight_decay=1e-4)

@@ -9,6 +9,7 @@ import models
 import torch
 from bank import make_bank
 from export import write_export
+from train_again import start_again
 from train_autoencoder import train_autoencoder
 from train_entrance import train_entrance
 from train_finest import train_finest
@@ -17,6 +18,7 @@ from train_text import train_text
 
 HERE = Path(__file__).resolve().parent
 STAGES = {
+    "again": start_again,
     "autoencoder": train_autoencoder,
     "text": train_text,
     "bank": make_bank,
@@ -42,7 +44,7 @@ def main() -> None:
     parser.add_argument("--emphasis", type=float, default=1.6, help="motion, finest: how much high noise is preferred")
     parser.add_argument("--rank", type=int, default=0, help="motion, finest: number of this process")
     parser.add_argument("--ranks", type=int, default=1, help="motion, finest: how many processes train together")
-    parser.add_argument("--target", type=Path, default=HERE, help="export: the model's folder")
+    parser.add_argument("--target", type=Path, default=HERE, help="export, again: the model's folder")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)

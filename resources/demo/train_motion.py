@@ -73,12 +73,12 @@ def guided(on: torch.Tensor, off: torch.Tensor, drop: torch.Tensor) -> torch.Ten
 
 
 def loss_of(answer: torch.Tensor, batch: Namespace) -> torch.Tensor:
-    """Mean squared error, weighted by what it does to the clean latents, whose squared error is 1 - alpha times v's.
+    """Root mean squared error of each frame, weighted by what it does to the clean latents, whose squared error is
+    1 - alpha times v's. The root, so that smooth pictures, whose errors are small and seen all the same, count as well.
     Guided answers have GUIDANCE times the gradient; the first frame is the picture itself and counts more."""
-    drop = batch.drop.reshape(-1, 1, 1, 1, 1)
-    weight = batch.weight * torch.where(drop, 1.0, 1 / GUIDANCE) * torch.tensor(CHANNELS).reshape(1, 4, 1, 1, 1)
-    error = (answer - batch.v) ** 2 * weight
-    return torch.cat([1.5 * error[:, :, :1], error[:, :, 1:]], 2).mean()
+    error = (answer - batch.v) ** 2 * batch.weight * torch.tensor(CHANNELS).reshape(1, 4, 1, 1, 1)
+    error = (error.mean((1, 3, 4)) + 1e-4).sqrt() * torch.where(batch.drop, 1.0, 1 / GUIDANCE)[:, None]
+    return torch.cat([1.5 * error[:, :1], error[:, 1:]], 1).mean()
 
 
 class Watch:
@@ -131,6 +131,20 @@ class FlowReaders(torch.nn.Module):
         return total
 
 
+    def begin(self, net: torch.nn.Module, batches: Batches, side: int, steps: int = 100) -> None:
+        """Alone at first: read-outs that know nothing yet would disturb a network that is trained already."""
+        optimiser = torch.optim.Adam(self.parameters(), 1e-2)
+        for _ in range(steps):
+            batch = batches.draw()
+            with torch.no_grad():
+                net(batch.x, batch.t, batch.fps, batch.condition, batch.seen, batch.text)
+            optimiser.zero_grad()
+            flow = self.loss(batch, side)
+            flow.backward()
+            optimiser.step()
+        print(f"read-outs: {flow.item():.4f}", flush=True)
+
+
 def train_motion(args: Namespace) -> None:
     join(args.work, args.rank, args.ranks)
     torch.manual_seed(args.seed + 5)
@@ -140,12 +154,14 @@ def train_motion(args: Namespace) -> None:
         start(args, net)
     models.skip_time_layers(net)
     readers, readers_file = FlowReaders(net), args.work / f"readers{args.rank}.pt"
-    if readers_file.exists():
-        readers.load_state_dict(torch.load(readers_file))
     trained = [*net.parameters(), *readers.parameters()]
     run = Run(args.work / "motion.pt", net, args.rate, decay=0.998, parameters=trained)
     models.skip_time_layers(run.mean)
     batches, watch, going = Batches(args, 100 * run.step + args.rank), Watch(), None
+    if readers_file.exists():
+        readers.load_state_dict(torch.load(readers_file))
+    else:
+        readers.begin(net, batches, args.side)
     for factor in Schedule(run, args.minutes, args.end):
         batch = going if going and batches.rng.random() < ONWARD else batches.draw()
         with torch.no_grad():
