@@ -49,7 +49,7 @@ def ours(folder: Path, call: dict[str, Any]) -> tuple[str, Callable[[], dict[str
     name = call.pop("preset")
     if name:
         preset = next(preset for preset in presets.presets(folder) if preset.name == name)
-        sampling = Sampling(preset.sampler, preset.grid, preset.guidance_refresh, preset.key_pooling)
+        sampling = preset.sampling
         call["num_inference_steps"] = preset.num_inference_steps
 
     def run() -> dict[str, Any]:

@@ -7,9 +7,10 @@
 The networks are the released ones with random weights, the pipeline is the one that people use, and it makes one
 denoising step and one frame. The figures are MLX's own (`mx.get_peak_memory`).
 
-On a GPU all is real. A CPU has no half-precision products, unfolds convolutions, stores attention scores and norms in
-float32, which Metal does not. There, unless told to compute, products, attention and group norms are left out: an array
-of the result's shape takes their place, and the scratch memory of Metal's kernels is allocated with it. All else
+On a GPU all is real. A CPU has no half-precision arithmetic, unfolds convolutions, stores attention scores and norms in
+float32, which Metal does not. There, unless told to compute, products, attention, norms and the gates of feed-forwards
+are left out: an array of the result's shape takes their place, and the scratch memory of Metal's kernels is allocated
+with it. All else
 (activations, residuals, joined skips, the order in which arrays come and go) is real.
 """
 
@@ -35,6 +36,7 @@ import mlx.nn as nn  # isort: skip
 
 from i2v_mlx import I2VGenXLPipeline, device, memory
 from i2v_mlx.events import Frame
+from i2v_mlx.layers import attention
 from i2v_mlx.layers.norms import GroupNorm
 from i2v_mlx.model_folder import ModelFolder
 from i2v_mlx.weights import GROUP_SIZE, parameters
@@ -109,14 +111,21 @@ def no_attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: A
     return stand_in(q.shape, together)
 
 
-def no_norm(layer: GroupNorm, x: mx.array, silu: bool = False) -> mx.array:
+def no_norm(layer: nn.Module, x: mx.array, silu: bool = False) -> mx.array:
     return stand_in(x.shape, x)
+
+
+def no_gate(value: mx.array, gate: mx.array) -> mx.array:
+    """A compiled chain: on a GPU it writes its result and nothing else."""
+    return stand_in(value.shape, mx.stack([stand_in((1,), x) for x in (value, gate)]))
 
 
 @contextmanager
 def without_products() -> Iterator[None]:
     with (
         patch.object(GroupNorm, "__call__", no_norm),
+        patch.object(nn.LayerNorm, "__call__", no_norm),
+        patch.object(attention, "_gated", no_gate),
         patch.object(nn.QuantizedLinear, "__call__", no_quantized),
         patch.object(nn.Linear, "__call__", no_linear),
         patch.object(nn.Conv2d, "__call__", no_conv),

@@ -11,6 +11,7 @@ clock, and by the processor's time, which a busy machine disturbs less.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -144,7 +145,7 @@ def composed_group_norm(
     mean = norms._group_mean(rows.mean(axis=1, keepdims=True), groups)
     variance = norms._group_mean(mx.square(rows - mean).mean(axis=1, keepdims=True), groups)
     y = (rows - mean) * (mx.rsqrt(variance + eps) * weight) + bias
-    return (y * mx.sigmoid(y) if silu else y).astype(x.dtype)
+    return (y / (1 + mx.power(math.e, -y)) if silu else y).astype(x.dtype)
 
 
 def compare(video: Video, steps: int, repeats: int) -> None:

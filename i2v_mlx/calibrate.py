@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -26,9 +26,9 @@ from .i2vgen_xl.pipeline import I2VGenXLPipeline
 from .parts.ddim import DDIM
 from .parts.forecast import BEFORE, add_up, fit
 from .parts.thinning import both_branches
-from .parts.time_grid import REFERENCE_STEPS, distinct, nested
+from .parts.time_grid import distinct, nested
 from .presets import Preset
-from .request import PREDICTIONS, Request, check_frames, check_size, listed_timesteps
+from .request import PREDICTIONS, REFERENCE_STEPS, Request, check_frames, check_size, listed_timesteps
 
 # Pictures of resources/examples with what happens; the quality report uses others.
 EXAMPLES = (("cat.jpg", "the camera zooms in", 1), ("harbour.jpg", "the camera pans to the left", 2),
@@ -68,15 +68,14 @@ class Calibration:
         self.traces = [self._trace(example) for example in EXAMPLES]
 
     def presets(self) -> dict[str, Preset]:
-        """The best found: first the grid, with both branches in all steps, then the pattern."""
-        found = {}
-        for name, patterns in PATTERNS.items():
-            steps = patterns[0][0]
-            tried = {make: self.fitted(_preset(name, make(steps), 1)) for make in self._grids()}
-            make = min(tried, key=lambda make: tried[make][1])
-            candidates = [self.fitted(_preset(name, make(n), refresh)) for n, refresh in patterns]
-            found[name], _ = min(candidates, key=lambda candidate: candidate[1])
-        return found
+        return {name: self.best(name, patterns)[0] for name, patterns in PATTERNS.items()}
+
+    def best(self, name: str, patterns: Sequence[tuple[int, int]]) -> tuple[Preset, float]:
+        """First the grid, with both branches in all steps of the first pattern, then the pattern."""
+        steps = patterns[0][0]
+        make = min(self._grids(), key=lambda grid: self.fitted(_preset(name, grid(steps), 1))[1])
+        candidates = [self.fitted(_preset(name, make(n), refresh)) for n, refresh in patterns]
+        return min(candidates, key=lambda candidate: candidate[1])
 
     def fitted(self, preset: Preset) -> tuple[Preset, float]:
         """With weights, and how far from the reference it then ends: the product of the errors of latents and of

@@ -21,7 +21,7 @@ MAX_BYTES = 2**30
 
 def save(path: Path, request: Request, step: Step) -> None:
     """Replaces `path`, whole or not at all. `step.latents` is (1, 4, F, h, w) float32, and every array of its
-    history is as large: under 4 MB each at 1280x704, and up to four for a sampler of second order.
+    history is as large: under 4 MB each at 1280x704, and up to four of them for a sampler that looks back.
 
     Raises:
         I2VError: ``disk_full``, ``output_unwritable``.

@@ -20,6 +20,7 @@ GRIDS = ("model", "nested", "blended", "leading", "trailing")
 
 SIDE_RANGE = (16, 4096)      # pixels
 FRAMES_RANGE = (1, 128)
+REFERENCE_STEPS = 50         # the reference's own number, of which a nested grid takes some
 STEPS_RANGE = (1, 999)       # 1000 steps would start at an index that the schedule does not have
 FPS_RANGE = (1, 120)
 GUIDANCE_RANGE = (0.0, 100.0)
@@ -54,8 +55,7 @@ class Sampling:
 
     def validate(self, steps: int, eta: float) -> None:
         """Raises I2VError ``sampler_unknown``, ``grid_unknown``, ``guidance_refresh_out_of_range``, ``eta_...``,
-        ``weights_invalid``, and ``num_inference_steps_out_of_range`` if the grid names another number of timesteps than
-        `steps`."""
+        ``weights_invalid``, and ``num_inference_steps_out_of_range`` if the grid has not that many timesteps."""
         if self.sampler not in SAMPLERS:
             raise I2VError("sampler_unknown", f"There is no sampler {self.sampler!r}.",
                            f"Use one of {', '.join(SAMPLERS)}.")
@@ -63,6 +63,9 @@ class Sampling:
         if listed is not None and len(listed) != steps:
             raise I2VError("num_inference_steps_out_of_range",
                            f"The grid names {len(listed)} timesteps for {steps} steps.", f"Use {len(listed)} steps.")
+        if self.grid == "nested" and steps > REFERENCE_STEPS:
+            raise I2VError("num_inference_steps_out_of_range", f"{steps} steps do not fit the nested grid.",
+                           f"Use 1 to {REFERENCE_STEPS}, or another sampler.")
         check_number("guidance_refresh", self.guidance_refresh, *REFRESH_RANGE)
         if self.weights:
             given = listed_weights(self.weights)

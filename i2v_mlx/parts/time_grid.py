@@ -12,11 +12,10 @@ import dataclasses
 import numpy as np
 
 from ..errors import I2VError
-from ..request import listed_timesteps
+from ..request import REFERENCE_STEPS, listed_timesteps
 from .ddim import DDIM
 from .schedule import Level
 
-REFERENCE_STEPS = 50
 BLEND = 0.7    # share of log-SNR; the best of a sweep over problems with a known score
 
 

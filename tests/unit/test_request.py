@@ -58,6 +58,12 @@ def test_a_grid_of_timesteps_has_one_for_every_step():
     assert error.code == "num_inference_steps_out_of_range" and "3" in error.hint
 
 
+def test_a_nested_grid_has_no_more_steps_than_the_reference():
+    Request(image="cat.png", sampler="forecast", grid="nested", num_inference_steps=50).validate()
+    error = refusal(Request(image="cat.png", sampler="forecast", grid="nested", num_inference_steps=51).validate)
+    assert error.code == "num_inference_steps_out_of_range" and "50" in error.hint
+
+
 @pytest.mark.parametrize("weights", [
     "1", "0.5,0.5/1", "0.5,0.5/0.5,x,1", "0.5,nan/0.5,0.5", "0.5,inf/0.5,0.5", "0.5,1e9/0.5,0.5", "0.5,0.5,0.5/0.5,0.5",
     "0.5,0.5/0.1,0.2,0.3,0.4", "/", "0.5,0.5/", "__import__('os')", "0.5,0.5" + "/0.5,0.5,0,0,0,0" * 5, "9" * 10_000,
@@ -159,7 +165,7 @@ requests = st.builds(
     guidance_scale=st.floats(allow_nan=False, allow_infinity=False),
     eta=st.floats(allow_nan=False, allow_infinity=False),
     sampler=st.sampled_from(SAMPLERS), grid=st.sampled_from([*GRIDS, "981,400,1"]), guidance_refresh=st.integers(),
-    key_pooling=st.booleans(),
+    key_pooling=st.booleans(), weights=st.sampled_from(["", "0.4,0.6/0.2,0.9,-0.1"]) | st.text(max_size=9),
     clip_skip=st.none() | st.integers(), fidelity=st.sampled_from(["diffusers", "original"]),
     crop=st.none() | st.tuples(fractions, fractions, fractions, fractions),
 )  # fmt: skip
