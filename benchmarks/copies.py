@@ -30,7 +30,7 @@ from i2v_mlx.layers import norms
 
 SMALL = 2**16  # elements; what is smaller takes microseconds
 
-VIEWS = {"Transpose", "Broadcast", "Slice", "Split", "StopGradient"}
+VIEWS = {"Transpose", "Broadcast", "Slice", "Split", "StopGradient", "Depends"}
 RESHAPES = {"Reshape", "Flatten", "Unflatten", "Squeeze", "ExpandDims"}
 JOINS = {"Concatenate": "join", "Gather": "gather", "GatherAxis": "gather", "Pad": "pad", "AsType": "conversion"}
 

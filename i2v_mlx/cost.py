@@ -25,7 +25,7 @@ KINDS = ("spatial convolutions", "temporal convolutions", "attention", "matrix p
          "joining and copying")
 # Another arrangement of the same memory, for nothing.
 VIEWS = {"Broadcast", "Reshape", "Transpose", "Flatten", "Unflatten", "Squeeze", "ExpandDims", "Split", "Slice",
-         "StopGradient"}
+         "StopGradient", "Depends"}
 COPIES = {"Concatenate", "Gather", "GatherAxis", "Contiguous", "Copy", "AsStrided"}
 PRODUCTS = {"Matmul", "AddMM", "QuantizedMatmul"}
 # Metal's Winograd kernel does a 3x3 convolution in 1/5.06 of the multiplications, less what the tiles waste at edges.

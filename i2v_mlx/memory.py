@@ -9,7 +9,7 @@ from . import device
 from .errors import I2VError
 from .i2vgen_xl.config import UNetConfig
 from .i2vgen_xl.pipeline import I2VGenXLPipeline
-from .layers.attention import CHUNK_ELEMENTS
+from .layers.chunks import CHUNK_ELEMENTS
 from .parts.vae import WINOGRAD_PIXELS, VAEConfig
 
 SIZES = ((1280, 704), (1024, 576), (768, 448), (640, 384), (512, 320), (448, 256), (320, 192), (256, 144))

@@ -5,8 +5,8 @@ import ctypes
 import os
 import sys
 
-# Its threads look for work 2^n cycles before they sleep. Most of our steps are MLX's own, in one thread: at the usual 26
-# its others would only hold a processor busy, and on a busy machine a run takes twice as long.
+# Its threads look for work for 2^n cycles, then they sleep. Most of a step is MLX's own, in one thread: at the usual 26
+# they would only hold a processor busy, and on a busy machine a run takes twice as long.
 PATIENCE = "4"
 
 

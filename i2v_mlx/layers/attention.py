@@ -8,13 +8,11 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from .activations import gelu
+from .chunks import equal_parts, in_turn
 
 # Attention scores of one dispatch. Metal's fused kernel never stores them, but its work is in proportion: this keeps a
 # dispatch well under a second on an M1, where macOS would end it after a few.
 SCORE_ELEMENTS = 2**26
-# Elements of the largest intermediate array of a feed-forward or a residual block: 64 MB in float16, and still enough
-# work for the largest GPU.
-CHUNK_ELEMENTS = 2**25
 
 KeyValue = tuple[mx.array, mx.array]
 
@@ -115,10 +113,8 @@ class FeedForward(nn.Module):
     def __call__(self, x: mx.array) -> mx.array:
         """x (..., C) -> (..., C), a few of the leading axis at a time when the inner array would be large."""
         tokens = x.reshape(-1, x.shape[-1])
-        at_once = max(1, CHUNK_ELEMENTS // self.widest)
-        parts = [self.net[2](self.net[0](tokens[i : i + at_once])) for i in range(0, tokens.shape[0], at_once)]
-        y = parts[0] if len(parts) == 1 else mx.concatenate(parts)
-        return y.reshape(x.shape)
+        at_once = equal_parts(tokens.shape[0], tokens.shape[0] * self.widest)
+        return in_turn(lambda part, _: self.net[2](self.net[0](part)), tokens, at_once).reshape(x.shape)
 
 
 class TransformerBlock(nn.Module):

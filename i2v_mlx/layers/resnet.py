@@ -3,7 +3,7 @@
 import mlx.core as mx
 import mlx.nn as nn
 
-from .attention import CHUNK_ELEMENTS
+from .chunks import equal_parts, in_turn
 from .norms import GroupNorm
 
 
@@ -39,13 +39,12 @@ class ResnetBlock2D(nn.Module):
             bias = self.time_emb_proj(temb)  # (B, C_out)
             bias = mx.repeat(bias, N // bias.shape[0], axis=0)[:, None, None]  # (N, 1, 1, C_out)
         widest = H * W * max(self.norm1.weight.size, self.norm2.weight.size)
-        at_once = -(-N // -(-N * widest // CHUNK_ELEMENTS))    # equal parts
-        parts = []
-        for i in range(0, N, at_once):
-            part = slice(i, i + at_once)
-            joined = x[part] if skip is None else mx.concatenate([x[part], skip[part]], axis=-1)
-            parts.append(self._frames(joined, None if bias is None else bias[part]))
-        return parts[0] if len(parts) == 1 else mx.concatenate(parts)
+
+        def frames(part: mx.array, here: slice) -> mx.array:
+            joined = part if skip is None else mx.concatenate([part, skip[here]], axis=-1)
+            return self._frames(joined, None if bias is None else bias[here])
+
+        return in_turn(frames, x, equal_parts(N, N * widest))
 
     def _frames(self, x: mx.array, bias: mx.array | None) -> mx.array:
         """x (n, H, W, C_in), bias (n, 1, 1, C_out) -> (n, H, W, C_out)"""

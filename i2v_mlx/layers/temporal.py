@@ -10,6 +10,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from .attention import TransformerBlock
+from .chunks import equal_parts, in_turn
 from .norms import GroupNorm
 
 
@@ -46,6 +47,7 @@ class TransformerTemporalModel(nn.Module):
     def __init__(self, channels: int, heads: int, head_dim: int, groups: int = 32):
         super().__init__()
         inner = heads * head_dim
+        self.widest = 8 * inner    # in the feed-forward
         self.norm = GroupNorm(groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, inner)
         self.transformer_blocks = [TransformerBlock(inner, heads, head_dim)]
@@ -54,9 +56,16 @@ class TransformerTemporalModel(nn.Module):
     def __call__(self, x: mx.array, frames: int) -> mx.array:
         """x (B*F, H, W, C) -> the same shape."""
         video = x.reshape(-1, frames, x.shape[1] * x.shape[2], x.shape[3])  # (B, F, L, C)
+        B, F, L, _ = video.shape
+        at_once = equal_parts(L, B * F * L * self.widest)
+        h = in_turn(lambda part, _: self._positions(part), self.norm(video), at_once, axis=2)
+        return (video + h).reshape(x.shape)
+
+    def _positions(self, x: mx.array) -> mx.array:
+        """x (B, F, l, C) -> the same shape. After the norm a position knows of no other."""
         block = self.transformer_blocks[0]
-        h = self.proj_in(self.norm(video))
+        h = self.proj_in(x)
         h = h + block.attn1.across(block.norm1(h))
         h = h + block.attn2.across(block.norm2(h))
         h = h + block.ff(block.norm3(h))
-        return (video + self.proj_out(h)).reshape(x.shape)
+        return self.proj_out(h)

@@ -19,7 +19,7 @@ from mirror import mirror, randomise, relative_error
 
 from i2v_mlx.i2vgen_xl.blocks import _freeu
 from i2v_mlx.i2vgen_xl.unet import ImageLatentsTemporalEncoder, adaptive_average_pool
-from i2v_mlx.layers import attention, resnet
+from i2v_mlx.layers import attention, chunks
 from i2v_mlx.layers.attention import TransformerBlock
 from i2v_mlx.layers.embeddings import TimestepEmbedding, sinusoidal
 from i2v_mlx.layers.norms import GroupNorm
@@ -86,7 +86,7 @@ def test_resnet(out_channels):
 
 @pytest.mark.parametrize("chunk", [2**25, 5000, 1])
 def test_resnet_with_a_skip_whole_and_in_chunks(chunk, monkeypatch):
-    monkeypatch.setattr(resnet, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", chunk)
     theirs = randomise(TorchResnet(in_channels=C + 32, out_channels=C, temb_channels=24, groups=8, eps=1e-5))
     ours = mirror(theirs, ResnetBlock2D(C + 32, C, 24, groups=8))
     x, skip, temb = noise(B * F, C, H, W), noise(B * F, 32, H, W, seed=2), noise(B, 24, seed=1)
@@ -122,8 +122,10 @@ def test_temporal_conv(frames):
     assert relative_error(ours(mx.array(last(x)), frames), last(expected)) < LAYER
 
 
+@pytest.mark.parametrize("chunk", [2**25, 20_000, 1])
 @pytest.mark.parametrize("frames", [1, 4])
-def test_temporal_transformer(frames):
+def test_temporal_transformer_whole_and_in_chunks(frames, chunk, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", chunk)
     theirs = randomise(TorchTemporal(4, 8, in_channels=C, num_layers=1, cross_attention_dim=48, norm_num_groups=8))
     ours = mirror(theirs, TransformerTemporalModel(C, 4, 8, groups=8))
     x = noise(B * frames, C, H, W)
@@ -133,7 +135,7 @@ def test_temporal_transformer(frames):
 
 @pytest.mark.parametrize("chunk", [2**27, 200, 1])
 def test_spatial_transformer_whole_and_in_chunks(chunk, monkeypatch):
-    monkeypatch.setattr(attention, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", chunk)
     monkeypatch.setattr(attention, "SCORE_ELEMENTS", chunk)
     theirs = randomise(
         TorchTransformer2D(

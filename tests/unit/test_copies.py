@@ -106,7 +106,9 @@ def released():
 def test_an_evaluation_copies_only_what_it_must(released):
     kinds = Counter(kind for found in released.values() for kind, _ in found.elements())
     assert set(kinds) == {"join", "reshape", "conversion"}
-    assert kinds["reshape"] == 3                       # the three upsamplers' enlarged inputs
+    # The three upsamplers' enlarged inputs; and where temporal transformers are computed in parts, a part's positions
+    # are gathered from all frames: five parts at the entrance, four and two of each of five at the finer levels.
+    assert kinds["reshape"] == 3 + 5 + 5 * 4 + 5 * 2
     assert kinds["conversion"] == 2                    # latents to half precision, the prediction back
     assert released["entrance"][("conversion", 16 * 40 * 64 * 4)] == 1
     assert released["layer 29"] == Counter({("conversion", 16 * 40 * 64 * 4): 1})
