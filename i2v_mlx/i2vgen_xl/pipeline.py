@@ -318,13 +318,8 @@ class I2VGenXLPipeline:
     def _encode(self, inputs: Inputs) -> Encoded:
         """Each encoder is gone before the next comes."""
         text, negative_text = self._texts(inputs.prompts, inputs.clip_skip, inputs.guided)
-        pixels = np.concatenate(
-            [images.clip_pixels(image, inputs.width, **self.clip_pixels) for image in inputs.images]
-        )
-        (image_embeddings,) = self._recall(
-            ("image_encoder", digest(pixels)),
-            lambda: [self.networks.get("image_encoder")(mx.array(pixels).astype(self.dtype))],
-        )
+        pixels = [images.clip_pixels(image, inputs.width, **self.clip_pixels) for image in inputs.images]
+        image_embeddings = mx.concatenate([self._seen(picture) for picture in pixels])
         self.networks.release("image_encoder")
 
         mean, std = self._posteriors(inputs)
@@ -407,12 +402,24 @@ class I2VGenXLPipeline:
             return mx.array(prompts)
         tokenizer = self.tokenizer
         tokenizer.check(self.text_config.max_position_embeddings, self.text_config.vocab_size)
-        ids = tokenizer.encode(prompts).ids
+        return mx.concatenate([self._read(ids[None], clip_skip) for ids in tokenizer.encode(prompts).ids])
+
+    # One prompt and one picture at a time: a product's last bits depend on how many rows it has, and a video must not
+    # depend on what is made beside it.
+
+    def _read(self, ids: np.ndarray, clip_skip: int | None) -> mx.array:
         (states,) = self._recall(
             ("text_encoder", digest(ids), clip_skip),
             lambda: [self.networks.get("text_encoder")(mx.array(ids), clip_skip)],
         )
         return states
+
+    def _seen(self, pixels: np.ndarray) -> mx.array:
+        (embeddings,) = self._recall(
+            ("image_encoder", digest(pixels)),
+            lambda: [self.networks.get("image_encoder")(mx.array(pixels).astype(self.dtype))],
+        )
+        return embeddings
 
     def _recall(self, key: tuple[Any, ...], encode: Callable[[], list[mx.array]]) -> list[mx.array]:
         """From memory, unless somebody may have changed a network."""
