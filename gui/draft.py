@@ -21,6 +21,7 @@ from .undo import Change
 
 UNDO_LIMIT = 500
 MAX_PROMPT = 10_000            # characters; twenty times what is read, and still quick to lay out, store and count
+_SAMPLING = {"num_inference_steps", "sampler", "grid"}
 FIELDS = frozenset(field.name for field in dataclasses.fields(Request))
 
 
@@ -59,6 +60,8 @@ class Draft(QObject):
         after = {name: value for name, value in fields.items() if getattr(self.request, name) != value}
         if "num_inference_steps" in after and "grid" not in fields and "," in self.request.grid:
             after |= unlisted(self.request.sampler)
+        if self.request.weights and after.keys() & _SAMPLING and "weights" not in fields:
+            after["weights"] = ""    # they are for the timesteps and the sampler that they were fitted to
         if after:
             before = {name: getattr(self.request, name) for name in after}
             label = label or " and ".join(name.replace("_", " ") for name in after)
@@ -90,7 +93,7 @@ class Draft(QObject):
 
     def set_sampler(self, sampler: str) -> None:
         """Another sampler; only DDIM takes fresh noise."""
-        self.change("sampler", sampler=sampler, weights="", eta=self.request.eta if sampler == "ddim" else 0.0)
+        self.change("sampler", sampler=sampler, eta=self.request.eta if sampler == "ddim" else 0.0)
 
     def use_preset(self, preset: Preset) -> None:
         """The work that goes into the video; its size stays."""

@@ -17,8 +17,6 @@ SIZES = ((1280, 704), (1024, 576), (768, 448), (640, 384), (512, 320), (448, 256
 # Float32 arrays as large as the widest input of a residual block that are alive at once, Winograd's scratch included; a
 # CPU unfolds 3x3 convolutions instead.
 RESNET_COPIES = {"gpu": 6, "cpu": 12}
-# They are made a chunk of frames at a time, and MLX has some chunks under way.
-CHUNKS_AT_ONCE = 3
 # The same for the VAE's widest activation; with Winograd's scratch on a GPU, and without for large pictures.
 VAE_COPIES = {"gpu": 12, "cpu": 21}
 VAE_COPIES_DIRECT = {"gpu": 5, "cpu": 21}
@@ -85,9 +83,8 @@ def unet_bytes(config: UNetConfig, frames: int, h: int, w: int, item: int, kind:
         rows, columns = (rows + 1) // 2, (columns + 1) // 2
     positions = frames * h * w
     widest = positions * (channels[min(1, len(channels) - 1)] + channels[0])
-    at_once = min(widest, CHUNKS_AT_ONCE * CHUNK_ELEMENTS)
     inner = min(CHUNK_ELEMENTS, positions * 8 * max(channels[0], 8 * config.head_dim))
-    return int(max(FEED_FORWARD_COPIES * inner * item, skips + widest * item + 4 * RESNET_COPIES[kind] * at_once))
+    return int(max(FEED_FORWARD_COPIES * inner * item, skips + widest * (item + 4 * RESNET_COPIES[kind])))
 
 
 def vae_bytes(config: VAEConfig, width: int, height: int, kind: str) -> int:
