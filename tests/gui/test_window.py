@@ -280,7 +280,7 @@ def test_a_crash_is_told_and_resumed(filled, qtbot):
 
 def test_queue_menu_reorders_and_removes(filled, qtbot):
     window = filled({"step_seconds": 0.2})
-    window.session.draft.change(num_inference_steps=100)
+    window.session.draft.change(num_inference_steps=50)
     for action in (window.actions_.generate, window.actions_.takes[0]):
         action.trigger()
     jobs = window.session.queue.jobs
@@ -355,7 +355,7 @@ def test_light_and_dark_at_once_and_everywhere(window, qapp):
 
 def test_nothing_is_clipped_at_the_smallest_size(filled, qtbot):
     window = filled({"step_seconds": 0.05})
-    window.session.draft.change(num_inference_steps=60)
+    window.session.draft.change(num_inference_steps=50)
     window.actions_.generate.trigger()
     qtbot.waitUntil(lambda: window.session.player.is_preview, timeout=10_000)
     window.resize(*SMALLEST)
