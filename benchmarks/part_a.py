@@ -11,7 +11,6 @@ clock, and by the processor's time, which a busy machine disturbs less.
 from __future__ import annotations
 
 import argparse
-import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ from i2v_mlx.events import Step
 from i2v_mlx.i2vgen_xl.encoding import with_ramp
 from i2v_mlx.i2vgen_xl.sampling import Guidance, Plan, denoise, from_reference
 from i2v_mlx.i2vgen_xl.unet import Conditioning
-from i2v_mlx.layers import norms
+from i2v_mlx.layers import activations, norms
 from i2v_mlx.layers.spatial import Transformer2DModel
 from i2v_mlx.request import Sampling
 
@@ -145,7 +144,7 @@ def composed_group_norm(
     mean = norms._group_mean(rows.mean(axis=1, keepdims=True), groups)
     variance = norms._group_mean(mx.square(rows - mean).mean(axis=1, keepdims=True), groups)
     y = (rows - mean) * (mx.rsqrt(variance + eps) * weight) + bias
-    return (y / (1 + mx.power(math.e, -y)) if silu else y).astype(x.dtype)
+    return (activations.silu(y) if silu else y).astype(x.dtype)
 
 
 def compare(video: Video, steps: int, repeats: int) -> None:
