@@ -10,8 +10,7 @@ denoising step and one frame. The figures are MLX's own (`mx.get_peak_memory`).
 On a GPU all is real. A CPU has no half-precision arithmetic, unfolds convolutions, stores attention scores and norms in
 float32, which Metal does not. There, unless told to compute, products, attention, norms and the gates of feed-forwards
 are left out: an array of the result's shape takes their place, and the scratch memory of Metal's kernels is allocated
-with it. All else
-(activations, residuals, joined skips, the order in which arrays come and go) is real.
+with it. All else (activations, residuals, joined skips, the order in which arrays come and go) is real.
 """
 
 from __future__ import annotations

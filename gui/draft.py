@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
 
 from i2v_mlx.errors import I2VError
-from i2v_mlx.request import SIDE_RANGE, Request, unlisted
+from i2v_mlx.request import SIDE_RANGE, TIED, Request, unlisted
 
 from . import seed
 from .presets import BALANCED, Preset, first, label, presets
@@ -21,7 +21,6 @@ from .undo import Change
 
 UNDO_LIMIT = 500
 MAX_PROMPT = 10_000            # characters; twenty times what is read, and still quick to lay out, store and count
-_SAMPLING = {"num_inference_steps", "sampler", "grid"}
 FIELDS = frozenset(field.name for field in dataclasses.fields(Request))
 
 
@@ -60,7 +59,7 @@ class Draft(QObject):
         after = {name: value for name, value in fields.items() if getattr(self.request, name) != value}
         if "num_inference_steps" in after and "grid" not in fields and "," in self.request.grid:
             after |= unlisted(self.request.sampler)
-        if self.request.weights and after.keys() & _SAMPLING and "weights" not in fields:
+        if self.request.weights and after.keys() & TIED and "weights" not in fields:
             after["weights"] = ""    # they are for the timesteps and the sampler that they were fitted to
         if after:
             before = {name: getattr(self.request, name) for name in after}

@@ -18,11 +18,10 @@ from typing import Any, NoReturn
 
 from . import __version__, presets
 from .errors import I2VError, printable
-from .request import GRIDS, SAMPLERS, SEED_LIMIT, Request, unlisted
+from .request import GRIDS, SAMPLERS, SEED_LIMIT, TIED, Request, unlisted
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 USAGE_CODES = ("_out_of_range", "_not_multiple_of_8", "_unknown", "prompt_missing", "image_missing", "weights_invalid")
-_SAMPLING = {"num_inference_steps", "sampler", "grid"}    # a model's own timesteps and weights are for one of each
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -151,7 +150,7 @@ def _generate(args: argparse.Namespace) -> int:
         preset = runner.preset(request.model, args.preset)
         given = {name for name in preset.fields if getattr(args, name, None) is not None}
         values = {name: value for name, value in preset.fields.items() if name not in given}
-        if given & _SAMPLING:
+        if given & TIED:
             own = unlisted(values.get("sampler", request.sampler))
             values |= {name: value for name, value in own.items() if name not in given}
         request = dataclasses.replace(request, **values)
@@ -216,7 +215,7 @@ def _request(args: argparse.Namespace) -> tuple[Request, float]:
     }
     if args.size is not None:
         given["width"], given["height"] = args.size
-    if request.weights and given.keys() & _SAMPLING:
+    if request.weights and given.keys() & TIED:
         given = unlisted(given.get("sampler", request.sampler)) | given
     request = dataclasses.replace(request, image=image, **given)
     request.validate()

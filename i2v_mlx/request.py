@@ -25,6 +25,7 @@ STEPS_RANGE = (1, 999)       # 1000 steps would start at an index that the sched
 FPS_RANGE = (1, 120)
 GUIDANCE_RANGE = (0.0, 100.0)
 REFRESH_RANGE = (1, 999)
+TIED = frozenset({"num_inference_steps", "sampler", "grid"})    # listed timesteps and weights are for one of each
 WEIGHT_LIMIT = 1000.0
 PREDICTIONS = 4              # of the network that a weighted step adds up, its own and those before
 CLIP_SKIP_RANGE = (0, 1000)  # the text encoder knows how many layers it has

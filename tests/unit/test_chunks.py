@@ -1,4 +1,4 @@
-"""Parts one after the other: the same result, and never the temporaries of two."""
+"""Parts one after the other: the same result, and not the temporaries of all."""
 
 from __future__ import annotations
 
